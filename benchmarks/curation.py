@@ -47,8 +47,10 @@ def write_file(path: Path, track: np.ndarray, form: str) -> None:
         kp2d, conf = track[..., :2].astype(np.float32), track[..., 2].astype(np.float32)
         np.savez(path, kp2d=kp2d, conf=conf, fps=30.0, skeleton="coco17", width=1280, height=720)
         return
-    people = [{"image_id": t, "category_id": 1, "keypoints": frame.ravel().round(2).tolist(), "score": 0.9}
-              for t, frame in enumerate(track)]  # fmt: skip
+    people = [
+        {"image_id": t, "category_id": 1, "keypoints": frame.ravel().round(2).tolist(), "score": 0.9}
+        for t, frame in enumerate(track)
+    ]
     images = [{"id": t, "file_name": f"{t:06d}.jpg", "width": 1280, "height": 720} for t in range(len(track))]
     path.write_text(json.dumps({"fps": 30, "images": images, "annotations": people}))
 
@@ -70,11 +72,17 @@ def main() -> None:
     wall, cores = time.monotonic() - begin, core_seconds() - before
     memory = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)) / 2**20
     table = {
-        "files": args.clips, "format": args.format, "jobs": args.jobs, "clips": packed.statistics["clips"],
-        "left_out": len(packed.dead), "core_seconds": round(cores, 1), "wall_seconds": round(wall, 1),
-        "ms_per_file": round(1000 * cores / args.clips, 2), "peak_gb_of_a_process": round(memory, 2),
+        "files": args.clips,
+        "format": args.format,
+        "jobs": args.jobs,
+        "clips": packed.statistics["clips"],
+        "left_out": len(packed.dead),
+        "core_seconds": round(cores, 1),
+        "wall_seconds": round(wall, 1),
+        "ms_per_file": round(1000 * cores / args.clips, 2),
+        "peak_gb_of_a_process": round(memory, 2),
         "minutes_on_two_cores_for_100000": round(cores / args.clips * FULL / 2 / 60, 1),
-    }  # fmt: skip
+    }
     write_json(args.out / "benchmark.json", table)
     sys.stdout.write("".join(f"{name:32} {value}\n" for name, value in table.items()))
 

@@ -38,9 +38,10 @@ TOKENIZERS = {
     "one codebook (as T2M-GPT, MMM)": [*ONE_TOKEN, "network.tokenizer.num_quantizers=1"],
     "residual codebooks (as MoMask)": ONE_TOKEN,
     "adapter and residual codebooks (K2M)": [
-        "network.tokenizer.fuse=flatten_linear", "network.tokenizer.adapter_depth=1"
+        "network.tokenizer.fuse=flatten_linear",
+        "network.tokenizer.adapter_depth=1",
     ],
-}  # fmt: skip
+}
 MEASURES = (
     ("accuracy", "accuracy ↑", 3),
     ("content_mean_accuracy", "mean over contents ↑", 3),

@@ -24,11 +24,12 @@ from hmr4d.body.joint_conversion import convert_joints
 from hmr4d.body.skeleton import COCO17, H36M17, OPENPOSE18, SMPL22, Skeleton, get_skeleton
 from hmr4d.camera.camera_files import CameraFile, check_keypoints_fit
 from hmr4d.camera.rig_samplers import CameraRanges
-from hmr4d.cli.lift import lift_track
-from hmr4d.cli.lift_methods import MODEL, load_lifter, usable_untrained
 from hmr4d.data.store import MotionStore
 from hmr4d.geometry.rigs import camera_pose, project
 from hmr4d.keypoint_files.reading import KeypointTrack
+from hmr4d.lifting.lifter import MODEL, load_lifter, usable_untrained
+from hmr4d.lifting.person import lift_track
+from hmr4d.lifting.request import LiftRequest
 from hmr4d.methods.base import Pipeline
 from hmr4d.methods.defaults import LIFTING_MODEL
 from hmr4d.utils.randomness import ItemRandom
@@ -219,14 +220,14 @@ MISTAKES: dict[str, Mistake] = {
 }
 
 
-def judged(made: Scene, mistake: Mistake, lifter: Pipeline, args: argparse.Namespace) -> dict[str, Any] | None:
+def judged(made: Scene, mistake: Mistake, lifter: Pipeline, request: LiftRequest) -> dict[str, Any] | None:
     """Values of the checks and the names of those that are not fine; None where too little of the person is seen."""
     track, camera = mistake(made)
     if (track.kp2d_conf > 0).mean() < 0.5:
         return None
     try:
         check_keypoints_fit(track, camera)
-        lifted = lift_track(track, camera, lifter, args)
+        lifted = lift_track(track, camera, lifter, request)
     except ValueError as error:
         return {"values": {}, "doubts": ["refused"], "error": str(error)}
     off = float(np.linalg.norm(lifted.root - made.joints3d[:, 0].numpy(), axis=-1).mean()) if len(lifted.root) else 0.0
@@ -251,7 +252,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--model", default=LIFTING_MODEL)
     parser.add_argument("--json", type=Path, help="where to write every value")
     args = parser.parse_args(argv)
-    args.rig, args.samples, args.steps, args.stature, args.person = None, 1, None, None, "longest"
+    request = LiftRequest(args.store, method=args.method, model=args.model, seed=args.seed)
     logging.getLogger("hmr4d").setLevel(logging.ERROR)
     torch.set_num_threads(1)
     store = MotionStore.open(args.store)
@@ -265,7 +266,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         rows = []
         for number in range(count):
             made = scene(store, number, args.seed)
-            row = judged(made, mistake, load(made.skeleton), args)
+            row = judged(made, mistake, load(made.skeleton), request)
             rows += [] if row is None else [row]
         found[name] = rows
         which = sorted({d for row in rows for d in row["doubts"]})

@@ -32,9 +32,6 @@ from torch import Tensor
 
 from hmr4d.body.skeleton import MEDIAPIPE33
 from hmr4d.camera.camera_files import CameraFile, read_camera, undistorted
-from hmr4d.cli.lift import lift_track
-from hmr4d.cli.lift import parser as lift_parser
-from hmr4d.cli.lift_methods import load_lifter
 from hmr4d.detection.networks import MODELS
 from hmr4d.detection.people_in_video import detect_people
 from hmr4d.geometry.cameras import remove_intrinsics
@@ -42,6 +39,10 @@ from hmr4d.geometry.rigs import intrinsics
 from hmr4d.geometry.triangulation import triangulate_robust
 from hmr4d.keypoint_files.reading import KeypointTrack
 from hmr4d.keypoint_files.smpl_joints import observed_joints
+from hmr4d.lifting.lifter import load_lifter
+from hmr4d.lifting.person import lift_track
+from hmr4d.lifting.request import LiftRequest
+from hmr4d.methods.defaults import LIFTING_MODEL
 from hmr4d.metrics.pose_errors import abs_mpjpe, mpjpe, pa_mpjpe
 
 _PIXEL = 64.0  # units of the calibration file in a pixel
@@ -161,9 +162,9 @@ def triangulated(views: Sequence[View]) -> tuple[Tensor, Tensor, float]:
     return found.points, ok, float(residual.median()) * focal
 
 
-def score(view: View, target: Tensor, seen: Tensor, method: str, options: argparse.Namespace) -> dict[str, float]:
+def score(view: View, target: Tensor, seen: Tensor, options: LiftRequest) -> dict[str, float]:
     """Errors in millimeters of one camera against joints (L, 33, 3) of the calibration's frame."""
-    lifter = load_lifter(method, options.model, device="cpu", keypoints=view.track.skeleton)
+    lifter = load_lifter(options.method, options.model, device="cpu", keypoints=view.track.skeleton)
     lifted = lift_track(view.track, view.camera, lifter, options).motion
     transform = view.camera.T_cal2world
     assert transform is not None
@@ -210,9 +211,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         lowest = target[:, list(feet), 2][seen[:, list(feet)]].quantile(0.05)
         told.append(f"person {person}: cameras agree to {off:.1f} pixels, feet at {1000 * float(lowest):.0f} mm")
         for method, model in chosen:
-            options = lift_parser().parse_args(["none", *(["--model", model] if model else [])])
+            options = LiftRequest(args.trial, method=method, model=model or LIFTING_MODEL)
             for view in views:
-                errors = score(view, target, seen, method, options)
+                errors = score(view, target, seen, options)
                 name = method if method != "model" else str(options.model)
                 rows.append({"person": person, "method": name, "camera": view.name, **errors})
                 numbers = " | ".join("-" if math.isnan(v) else f"{v:.0f}" for v in errors.values())

@@ -27,13 +27,13 @@ from torch import Tensor
 from hmr4d.body.joint_conversion import convert_joints
 from hmr4d.body.skeleton import COCO17, SMPL22
 from hmr4d.camera.rig_samplers import feet_place, virtual_rig
-from hmr4d.cli.lift_methods import MODEL, NO_GUESS, load_lifter, usable_untrained
 from hmr4d.data.lifting.corruptions import NO_CORRUPTION, KeypointCorruption
 from hmr4d.data.store import MotionStore
 from hmr4d.export.lift_npz import SIGMAS
 from hmr4d.geometry.rigs import Rig, camera_pose, project
 from hmr4d.keypoint_files.gaps import bridge_gaps, drop_unsure
 from hmr4d.keypoint_files.smpl_joints import observed_joints
+from hmr4d.lifting.lifter import MODEL, NO_GUESS, load_lifter, usable_untrained
 from hmr4d.methods.base import Pipeline
 from hmr4d.motion.ground_contact import standing_joints
 from hmr4d.utils.files import write_json

@@ -33,6 +33,7 @@ ROOMS = (
     "evaluators",
     "export",
     "visualization",
+    "lifting",
     "engine",
     "evaluation",
     "curation",

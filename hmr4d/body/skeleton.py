@@ -150,7 +150,13 @@ _OPENPOSE_ARMS = (("right_arm", (1, 2, 3, 4)), ("left_arm", (1, 5, 6, 7)))
 OPENPOSE18 = Skeleton(
     name="openpose18",
     joint_names=(
-        *_OPENPOSE_UPPER, "right_hip", "right_knee", "right_ankle", "left_hip", "left_knee", "left_ankle",
+        *_OPENPOSE_UPPER,
+        "right_hip",
+        "right_knee",
+        "right_ankle",
+        "left_hip",
+        "left_knee",
+        "left_ankle",
         *_OPENPOSE_FACE,
     ),
     parents=(-1, 0, 1, 2, 3, 1, 5, 6, 1, 8, 9, 1, 11, 12, 0, 0, 14, 15),
@@ -161,7 +167,7 @@ OPENPOSE18 = Skeleton(
         ("right_face", (0, 14, 16)),
         ("left_face", (0, 15, 17)),
     ),
-)  # fmt: skip
+)
 
 OPENPOSE25 = Skeleton(
     name="openpose25",
@@ -206,9 +212,7 @@ HALPE26 = Skeleton(
     ),
 )  # fmt: skip
 
-_COCO_FEET = (
-    "left_big_toe", "left_small_toe", "left_heel", "right_big_toe", "right_small_toe", "right_heel",
-)  # fmt: skip
+_COCO_FEET = ("left_big_toe", "left_small_toe", "left_heel", "right_big_toe", "right_small_toe", "right_heel")
 
 # OpenPose's BODY_25B: COCO's order, unlike that of BODY_25.
 BODY25B = Skeleton(

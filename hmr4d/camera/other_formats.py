@@ -23,9 +23,13 @@ _TAG = re.compile(r"!!opencv-(nd-)?matrix")
 _COLMAP_LINE = re.compile(r"^\s*(\d+)\s+([A-Z_]{3,})\s+(\d+)\s+(\d+)((?:\s+[-+.\deE]+)+)\s*$", re.MULTILINE)
 # COLMAP's models: number of focal lengths, and its coefficients in OpenCV's order.
 _COLMAP: Mapping[str, tuple[int, int]] = {
-    "SIMPLE_PINHOLE": (1, 0), "PINHOLE": (2, 0), "SIMPLE_RADIAL": (1, 1), "RADIAL": (1, 2), "OPENCV": (2, 4),
+    "SIMPLE_PINHOLE": (1, 0),
+    "PINHOLE": (2, 0),
+    "SIMPLE_RADIAL": (1, 1),
+    "RADIAL": (1, 2),
+    "OPENCV": (2, 4),
     "FULL_OPENCV": (2, 8),
-}  # fmt: skip
+}
 _WIDTH = ("image_width", "imageWidth", "image_Width", "width", "w")
 _HEIGHT = ("image_height", "imageHeight", "image_Height", "height", "h")
 _SIZE = ("size", "image_size", "imageSize", "img_size", "resolution")
@@ -91,8 +95,10 @@ def read_lenses(path: Path, what: str = "Calibration") -> dict[str, LensCalibrat
     if path.suffix.lower() == ".toml":
         return _mapped(_toml(text), "Pose2Sim")
     if (lines := _COLMAP_LINE.findall(text)) and not _OPENCV.match(text):
-        return {number: _colmap(model, (float(w), float(h)), [float(v) for v in rest.split()])
-                for number, model, w, h, rest in lines}  # fmt: skip
+        return {
+            number: _colmap(model, (float(w), float(h)), [float(v) for v in rest.split()])
+            for number, model, w, h, rest in lines
+        }
     if _OPENCV.match(text):
         body = _TAG.sub("", "\n".join(line for line in text.splitlines() if not line.startswith(("%", "---", "..."))))
         return _mapped(load_unique_yaml(body, path.name), "OpenCV")
@@ -174,8 +180,10 @@ def _toml(text: str) -> Any:
     try:
         import tomllib  # new in Python 3.11
     except ModuleNotFoundError as error:
-        raise ValueError("TOML is read with Python 3.11 or later. Copy size, matrix and distortions to a camera file: "
-                         "size: [...], K: [[...], ...], distortion: [...].") from error  # fmt: skip
+        raise ValueError(
+            "TOML is read with Python 3.11 or later. Copy size, matrix and distortions to a camera file: "
+            "size: [...], K: [[...], ...], distortion: [...]."
+        ) from error
     try:
         return tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError, ValueError) as error:

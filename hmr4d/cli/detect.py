@@ -11,7 +11,7 @@ from typing import Any
 from hmr4d.cli.console import run_guarded, setup_logging
 from hmr4d.detection.keypoint_json import JOINT_SETS, is_of_video, write_keypoints
 from hmr4d.detection.networks import DETECTOR, MODELS
-from hmr4d.detection.people_in_video import DetectedVideo, detect_people
+from hmr4d.detection.people_in_video import detect_people, log_people
 
 logger = logging.getLogger(__name__)
 
@@ -43,25 +43,6 @@ def add_detector_options(known: argparse.ArgumentParser) -> None:
     known.add_argument("--no-smoothing", action="store_true", help="joints of each image without temporal smoothing")
 
 
-def detect_in(args: argparse.Namespace, video: Path) -> DetectedVideo:
-    """The people of a video; logs a summary of each."""
-    if not video.exists():
-        raise FileNotFoundError(f"Video not found: {video}. Check the path.")
-    found = detect_people(
-        video, model=args.detector, fps=args.fps, detector=args.detector_weights, smooth=not args.no_smoothing
-    )
-    for track in found.tracks:
-        logger.info(
-            "Person %s: frames %d to %d, missing in %d of them, confidence %.2f.",
-            track.person,
-            track.frame_ids[0],
-            track.frame_ids[-1],
-            track.num_frames - track.num_seen,
-            track.kp2d_conf[track.kp2d_conf > 0].mean(),
-        )
-    return found
-
-
 def detect(args: argparse.Namespace) -> Path:
     """Writes the keypoint file; its path."""
     video = args.video.resolve() if args.video.is_dir() else args.video  # "." has no name
@@ -71,12 +52,15 @@ def detect(args: argparse.Namespace) -> Path:
         raise FileExistsError(
             f"{out} exists already and is not a result of {args.video}. Choose another name with --out."
         )
-    found = detect_in(args, args.video)
-    if not found.tracks:
-        raise ValueError(f"{args.video}: no person was detected in its {len(found.times)} frames.")
-    if found.motion.remark:
-        logger.warning("%s", found.motion.remark)
-    write_keypoints(out, found, args.joints)
+    detected = detect_people(
+        args.video, model=args.detector, fps=args.fps, detector=args.detector_weights, smooth=not args.no_smoothing
+    )
+    log_people(detected)
+    if not detected.tracks:
+        raise ValueError(f"{args.video}: no person was detected in its {len(detected.times)} frames.")
+    if detected.motion.remark:
+        logger.warning("%s", detected.motion.remark)
+    write_keypoints(out, detected, args.joints)
     return out
 
 

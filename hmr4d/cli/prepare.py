@@ -211,9 +211,11 @@ def _add_keypoints(commands: Commands) -> None:
     )
     command.set_defaults(out=inputs_folder() / "keypoints2d")
     command.add_argument(
-        "--joints", choices=JOINT_SETS, default=COCO17.name,
+        "--joints",
+        choices=JOINT_SETS,
+        default=COCO17.name,
         help="joints of the store; smpl22 keeps toes if the detector has them",
-    )  # fmt: skip
+    )
     command.add_argument("--licence", default="unknown; ask the owner of the videos", help="licence of the videos")
     command.add_argument("--split", help="one split for all clips; None: 85 / 5 / 10 %% train / val / test by name")
     command.add_argument("--root", type=Path, required=True, help="folder of keypoint files, one video each")
@@ -250,10 +252,16 @@ def _add_render_2d(commands: Commands) -> None:
 
 def _run_render_2d(args: argparse.Namespace) -> StoreSummary:
     return render_store(
-        args.store, args.out, views=args.views, min_frames=args.min_frames, max_frames=args.max_frames, seed=args.seed,
+        args.store,
+        args.out,
+        views=args.views,
+        min_frames=args.min_frames,
+        max_frames=args.max_frames,
+        seed=args.seed,
         cameras=CameraDraws(distance=tuple(args.distance), pitch=tuple(args.pitch)),
-        corruption=NO_CORRUPTION if args.no_damage else None, overwrite=args.overwrite,
-    )  # fmt: skip
+        corruption=NO_CORRUPTION if args.no_damage else None,
+        overwrite=args.overwrite,
+    )
 
 
 def _add_join(commands: Commands) -> None:

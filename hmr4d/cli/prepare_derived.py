@@ -215,9 +215,14 @@ def _add_detector(commands: Commands) -> None:
     command = commands.add_parser("detector", help=about, description=about + ": docs/detect.md.")
     command.set_defaults(run=_run_detector, text_encoder=None)
     command.add_argument(
-        "--from", dest="archives", type=Path, nargs="+", required=True, metavar="ARCHIVE",
+        "--from",
+        dest="archives",
+        type=Path,
+        nargs="+",
+        required=True,
+        metavar="ARCHIVE",
         help="wheels, npm packages or folders with the .tflite files and their LICENSE",
-    )  # fmt: skip
+    )
     command.add_argument("--out", type=Path, required=True, help="folder to write")
 
 

@@ -215,9 +215,13 @@ def score_set(
 
 
 def score_sets(
-    args: argparse.Namespace, store: MotionStore, model: Model | None, measure: Yardsticks, draw: Draw,
+    args: argparse.Namespace,
+    store: MotionStore,
+    model: Model | None,
+    measure: Yardsticks,
+    draw: Draw,
     sets: Sequence[PromptSet],
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, Any]:
     """The part of the card on sets of prompts, by their names; a set without motion is left out."""
     in_split = {store.labels["content"][clip] for clip in store.indices(args.split).tolist()}
     found: dict[str, Any] = {}

@@ -31,8 +31,13 @@ def add_commands(commands: Any) -> None:
     known.add_argument("--only", nargs="+", choices=KINDS, help="kinds of videos (overlay or depth, and turntable)")
     known.add_argument("--style", choices=STYLES, default=STYLES[0], help="of the overlay (depth)")
     known.add_argument("--recover-from-velocity", "-rfv", action="store_true", help="sum up velocities")
-    known.add_argument("--size", type=picture_size, default=(1920, 1080), metavar="WxH",
-                       help="if neither motion nor video contains it (1920x1080)")  # fmt: skip
+    known.add_argument(
+        "--size",
+        type=picture_size,
+        default=(1920, 1080),
+        metavar="WxH",
+        help="if neither motion nor video contains it (1920x1080)",
+    )
     known.add_argument("--longest", type=int, metavar="PX", help="maximum longer side (that of the camera)")
     known.add_argument("--fps-in", type=float, metavar="N", help="frame rate of motions without one (20)")
     add_body_option(known)
@@ -48,9 +53,15 @@ def check(args: argparse.Namespace) -> int:
     if args.video is not None and len(args.motions) > 1:
         raise ValueError(f"--video is of one motion, but there are {len(args.motions)}.")
     options = CheckOptions(
-        args.only, args.video, args.video_start, args.recover_from_velocity, args.size, args.longest, args.style,
+        args.only,
+        args.video,
+        args.video_start,
+        args.recover_from_velocity,
+        args.size,
+        args.longest,
+        args.style,
         load_body(args.body, **licensed_folder(args.body, args.body_models)),
-    )  # fmt: skip
+    )
     errors: list[Exception] = []
     for path in args.motions:
         try:

@@ -25,15 +25,25 @@ def add_commands(commands: Any) -> None:
         "published (per frame) and in SI units. More: docs/reference_gate.md.",
         epilog="Example: hmr4d reference eval motions/ --json metrics.json",
     )
-    known.add_argument("motions", nargs="+", type=Path, metavar="MOTION",
-                       help=".npy or dicts of joints (L, 22, 3), reference or motion files, folders")  # fmt: skip
+    known.add_argument(
+        "motions",
+        nargs="+",
+        type=Path,
+        metavar="MOTION",
+        help=".npy or dicts of joints (L, 22, 3), reference or motion files, folders",
+    )
     known.add_argument("--fps-in", type=float, metavar="N", help="frame rate of files without one (20)")
-    known.add_argument("--height-axis", choices=HEIGHT_AXES, default=HEIGHT_AXES[0],
-                       help="axis that points up; legacy: axis 2, as published tables have it (y)")  # fmt: skip
+    known.add_argument(
+        "--height-axis",
+        choices=HEIGHT_AXES,
+        default=HEIGHT_AXES[0],
+        help="axis that points up; legacy: axis 2, as published tables have it (y)",
+    )
     known.add_argument("--pose-network", type=Path, metavar="FILE", help="your NRDF checkpoint, for pose quality")
     known.add_argument("--pose-config", type=Path, metavar="YAML", help="its configuration")
-    known.add_argument("--penetration-body", metavar="NAME",
-                       help="mesh for body penetration: smpl, smplx (yours) or anny (free)")  # fmt: skip
+    known.add_argument(
+        "--penetration-body", metavar="NAME", help="mesh for body penetration: smpl, smplx (yours) or anny (free)"
+    )
     known.add_argument(
         "--body-models", type=Path, metavar="DIR", help="your licensed bodies (checkpoints/body_models of inputs)"
     )
@@ -53,9 +63,13 @@ def evaluate(args: argparse.Namespace) -> int:
     from hmr4d.utils.files import write_json
 
     wanted = MetricSet.load(
-        args.height_axis, network=args.pose_network, config=args.pose_config, body=args.penetration_body,
-        penetration_fps=args.penetration_fps, body_models=args.body_models,
-    )  # fmt: skip
+        args.height_axis,
+        network=args.pose_network,
+        config=args.pose_config,
+        body=args.penetration_body,
+        penetration_fps=args.penetration_fps,
+        body_models=args.body_models,
+    )
     paths, errors = find_joint_files(args.motions), list[Exception]()
     measured = []
     for path in progress(paths, "Measuring", unit="motion"):
@@ -66,14 +80,26 @@ def evaluate(args: argparse.Namespace) -> int:
     table = aggregate_metrics([metrics for _, _, metrics in measured])
     if args.json is not None:
         motions: list[dict[str, Any]] = [
-            {"motion": path.stem, "path": str(path), "fps": fps, "metrics": {
-                name: {"value": finite(m.value), "si": finite(m.si), "unit": m.unit} for name, m in metrics.items()}}
+            {
+                "motion": path.stem,
+                "path": str(path),
+                "fps": fps,
+                "metrics": {
+                    name: {"value": finite(m.value), "si": finite(m.si), "unit": m.unit} for name, m in metrics.items()
+                },
+            }
             for path, fps, metrics in measured
-        ]  # fmt: skip
-        write_json(args.json, {
-            "height_axis": args.height_axis, "aggregate": table, "motions": motions,
-            "errors": [str(error) for error in errors], "not_measured": wanted.not_measured,
-        })  # fmt: skip
+        ]
+        write_json(
+            args.json,
+            {
+                "height_axis": args.height_axis,
+                "aggregate": table,
+                "motions": motions,
+                "errors": [str(error) for error in errors],
+                "not_measured": wanted.not_measured,
+            },
+        )
     sys.stdout.write(_shown(table, wanted.not_measured))
     return fail_some(errors, len(paths))
 

@@ -55,9 +55,13 @@ def add_rule_options(known: argparse.ArgumentParser) -> None:
 def add_judge_options(known: argparse.ArgumentParser) -> None:
     """Options of the judge."""
     judge = known.add_argument_group("judge: decides whether a clip shows its prompt")
-    judge.add_argument("--judge", choices=JUDGES, default=JUDGES[0],
-                       help="off: only rules; gemini: needs GEMINI_API_KEY in the environment; openai: any compatible "
-                           "endpoint; command: a program; people: a file (off)")  # fmt: skip
+    judge.add_argument(
+        "--judge",
+        choices=JUDGES,
+        default=JUDGES[0],
+        help="off: only rules; gemini: needs GEMINI_API_KEY in the environment; openai: any compatible "
+        "endpoint; command: a program; people: a file (off)",
+    )
     judge.add_argument("--url", help="address of the service, such as http://localhost:8000/v1; required for openai")
     judge.add_argument("--model", help="model of the service; required for openai")
     judge.add_argument("--send", choices=("pictures", "video"), default="pictures", help="input for openai (pictures)")
@@ -79,9 +83,7 @@ def rules_of(args: argparse.Namespace) -> GateRules:
     """The rules of the options."""
     from hmr4d.reference_motion.gate_rules import GateRules
 
-    return GateRules(
-        args.jitter, args.penetration, args.sliding, args.floating, args.bone_drift, args.least_motion
-    )  # fmt: skip
+    return GateRules(args.jitter, args.penetration, args.sliding, args.floating, args.bone_drift, args.least_motion)
 
 
 def judge_of(args: argparse.Namespace, cache: ContentCache) -> Judge | None:
@@ -129,8 +131,10 @@ def gate(args: argparse.Namespace) -> int:
     options = GateOptions(rules, judge, args.published, args.ask_all, args.threads, args.sampling_fps, args.limit)
     records = gate_archive(archive, options, cache.below("measures"))
     settings: dict[str, Any] = {
-        "rules": asdict(rules), "judge": judge.source if judge else None, "published": args.published
-    }  # fmt: skip
+        "rules": asdict(rules),
+        "judge": judge.source if judge else None,
+        "published": args.published,
+    }
     write_json(args.out.with_suffix(".quality_flat.json"), flat_report(records))
     write_json(args.out.with_suffix(".quality.json"), nested_report(records, str(args.archive), settings))
     write_archive(archive, gated_entries(archive, records), args.out)

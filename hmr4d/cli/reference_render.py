@@ -27,8 +27,12 @@ def add_commands(commands: Any) -> None:
     known.add_argument("--out", type=Path, required=True, metavar="JSON", help="new archive")
     known.add_argument("--clips", type=Path, metavar="DIR", help="folder for the clips (clips next to the new archive)")
     known.add_argument("--size", type=picture_size, default=(960, 960), metavar="WxH", help="of the clips (960x960)")
-    known.add_argument("--camera", choices=CAMERAS, default=CAMERAS[0],
-                       help="static as published, follow, or auto: follow a figure that would get small")  # fmt: skip
+    known.add_argument(
+        "--camera",
+        choices=CAMERAS,
+        default=CAMERAS[0],
+        help="static as published, follow, or auto: follow a figure that would get small",
+    )
     add_body_option(known)
     known.add_argument("--vertices", action="store_true", help="meshes in the .pt files, for published tools")
     known.add_argument("--limit", type=int, metavar="N", help="render the first N entries; the others are not changed")
@@ -55,7 +59,10 @@ def render(args: argparse.Namespace) -> int:
     errors = sum(bool(one.error) for one in done)
     rendered = sum(one.entry is not entry for one, entry in zip(done, archive.entries, strict=True))
     logger.info(
-        "%s: %d clips, %d of them kept; %d entries could not be used.", args.out, rendered,
-        sum(one.is_kept for one in done), errors,
-    )  # fmt: skip
+        "%s: %d clips, %d of them kept; %d entries could not be used.",
+        args.out,
+        rendered,
+        sum(one.is_kept for one in done),
+        errors,
+    )
     return 1 if errors else 0

@@ -155,8 +155,11 @@ def faults_of_table(table: Mapping[str, Any]) -> list[str]:
         ("sources", sum(source["count"] for source in table["clips_by_source"].values())),
         ("lengths", sum(table["clips_by_seconds"].values())),
     )
-    faults += [f"the {what} have {count} clips, but the data set has {table['clips']}." for what, count in sums
-               if count != table["clips"]]  # fmt: skip
+    faults += [
+        f"the {what} have {count} clips, but the data set has {table['clips']}."
+        for what, count in sums
+        if count != table["clips"]
+    ]
     hours = table["frames"] / FPS / 3600
     if abs(hours - table["hours"]) > 0.001 * max(hours, 0.1):
         faults.append(f"{table['frames']} frames are {hours:.4f} hours, but the table says {table['hours']}.")

@@ -128,14 +128,20 @@ def build_stages(settings: Settings, videos: Path) -> list[Stage]:
     clips = ClipVideos(sources, videos)
     stages = [
         Stage(
-            "detect", 1, {"detector": settings.detector, "version": detector.version, **reading}, SOURCE,
+            "detect",
+            1,
+            {"detector": settings.detector, "version": detector.version, **reading},
+            SOURCE,
             lambda record: [detect(record, sources, detector, settings)],
         ),
         Stage(
-            "trim", filters.VERSION, {"limits": asdict(limits), "trim": asdict(settings.trim), "id": PIPELINE_VERSION},
-            SOURCE, lambda record: filter_and_trim(record, limits, settings.trim),
+            "trim",
+            filters.VERSION,
+            {"limits": asdict(limits), "trim": asdict(settings.trim), "id": PIPELINE_VERSION},
+            SOURCE,
+            lambda record: filter_and_trim(record, limits, settings.trim),
         ),
-    ]  # fmt: skip
+    ]
     if settings.render or captioner.needs_video:
         stages.append(Stage("render", 1, {}, CLIP, clips.render))
     if settings.repose is not None:
@@ -143,9 +149,14 @@ def build_stages(settings: Settings, videos: Path) -> list[Stage]:
         if isinstance(second, TrackDetector):
             raise ValueError(f"The detector '{settings.repose}' is not an image detector; use one such as http://...")
         stages.append(
-            Stage("repose", 1, {"detector": settings.repose, "version": second.version, "limits": asdict(limits)}, CLIP,
-                  lambda record: [repose(record, sources, second, limits)])
-        )  # fmt: skip
+            Stage(
+                "repose",
+                1,
+                {"detector": settings.repose, "version": second.version, "limits": asdict(limits)},
+                CLIP,
+                lambda record: [repose(record, sources, second, limits)],
+            )
+        )
     stages.append(Stage("describe", 1, {"test": TEST_SHARE, "val": VAL_SHARE}, CLIP, lambda record: [describe(record)]))
     stages.append(
         Stage("caption", 1, {"captioner": _told(settings.captioner)}, CLIP, lambda r: [caption(r, captioner, clips)])
@@ -194,11 +205,17 @@ def detect(
         arrays["camera"] = np.stack(list(edge_measures(pictures, people.boxes, size)))
         arrays = {name: array[: len(arrays["camera"])] for name, array in arrays.items()}
     meta = {
-        "source": record.meta["source"], "fps": FPS, "width": size[0], "height": size[1],
-        "start_s": round(float(people.times[0]), 6), "n_frames": len(arrays["kpts"]),
-        "detector": detector.name, "detector_version": detector.version,
-        "filters_not_run": [] if times is not None else ["camera_motion", "shot_cut"], "remarks": remarks,
-    }  # fmt: skip
+        "source": record.meta["source"],
+        "fps": FPS,
+        "width": size[0],
+        "height": size[1],
+        "start_s": round(float(people.times[0]), 6),
+        "n_frames": len(arrays["kpts"]),
+        "detector": detector.name,
+        "detector_version": detector.version,
+        "filters_not_run": [] if times is not None else ["camera_motion", "shot_cut"],
+        "remarks": remarks,
+    }
     return Record(record.key, meta, arrays, SOURCE)
 
 
@@ -230,8 +247,13 @@ def filter_and_trim(record: Record, limits: Thresholds, rules: TrimRules) -> lis
         if failed:
             raise Rejected((failed & -failed).reason, "the mean speed or acceleration of every clip is too high.")
         raise Rejected(*_why_no_clip(reason, counts, len(mask), rules))
-    summary = {"source": meta["source"], "n_frames": len(mask), "clips": len(clips), "frames_failing": counts,
-               "remarks": meta["remarks"]}  # fmt: skip
+    summary = {
+        "source": meta["source"],
+        "n_frames": len(mask),
+        "clips": len(clips),
+        "frames_failing": counts,
+        "remarks": meta["remarks"],
+    }
     return [Record(record.key, summary, {"mask": mask}, SOURCE), *clips]
 
 

@@ -172,9 +172,13 @@ class KeypointClips(Dataset[dict[str, Any]]):
         if float(rng.uniform(1)) < self.flip_prob:
             keypoints, caption = flip_keypoints(keypoints, self.store.skeleton), self.store.caption_mirror[caption]
         item = {
-            "keypoints": keypoints, "start": example.start + start, "length": length, "clip": example.clip,
-            "text": self.store.caption_texts[caption], "caption": caption,
-        }  # fmt: skip
+            "keypoints": keypoints,
+            "start": example.start + start,
+            "length": length,
+            "clip": example.clip,
+            "text": self.store.caption_texts[caption],
+            "caption": caption,
+        }
         if self.text_cache is not None:
             item["text_tokens"] = torch.from_numpy(self.text_cache.tokens(caption).astype(np.float32))
             item["text_pooled"] = torch.from_numpy(np.array(self.text_cache.pooled(caption)))

@@ -114,10 +114,13 @@ class StoreWriter:
             raise FileExistsError(f"{self.out} exists already. Pass --overwrite to build it again, or another --out.")
         self._partial = self.out.with_name(self.out.name + ".partial")
         plan = {
-            "format": self.kind.format, "name": self.name, "fps": self.fps, "skeleton": self.skeleton.name,
+            "format": self.kind.format,
+            "name": self.name,
+            "fps": self.fps,
+            "skeleton": self.skeleton.name,
             "settings": self.settings,
             "origin": [str(path.resolve()) for path in self.origin],
-        }  # fmt: skip
+        }
         plan = json.loads(json.dumps(plan))
         plan_file = self._partial / "plan.json"
         if self._partial.exists():
@@ -190,8 +193,9 @@ class StoreWriter:
         chunk = self._partial / f"chunk_{len(self._chunks):05d}.npz"
         meta = {
             "clips": [[r.name, r.split, r.labels, r.num_frames] for r in self._pending],
-            "dropped": self._dropped, "notes": self._notes,
-        }  # fmt: skip
+            "dropped": self._dropped,
+            "notes": self._notes,
+        }
         with atomic_path(chunk) as temporary:
             np.savez(temporary, frames=np.concatenate(self._frames), meta=np.array(json.dumps(meta)))
         self._chunks.append(chunk)

@@ -104,6 +104,8 @@ def detect_people(
         FileNotFoundError: there is no such video, or no weights.
         ValueError: it cannot be decoded, or `fps` is no rate.
     """
+    if not path.exists():
+        raise FileNotFoundError(f"Video not found: {path}. Check the path.")
     fps = None if fps is None else checked_fps(fps)
     metadata = read_video_metadata(path)
     rate = fps or metadata.usual_fps
@@ -134,6 +136,19 @@ def detect_people(
     seconds = np.array(times)
     tracks = _tracks(detections, seconds, rate, smooth=smooth)
     return DetectedVideo(path, metadata.size, float(rate), seconds, tracks, meter.result(), metadata)
+
+
+def log_people(video: DetectedVideo) -> None:
+    """Logs one line per person: the frames, how many of them miss the person, and the mean confidence."""
+    for track in video.tracks:
+        logger.info(
+            "Person %s: frames %d to %d, missing in %d of them, confidence %.2f.",
+            track.person,
+            track.frame_ids[0],
+            track.frame_ids[-1],
+            track.num_frames - track.num_seen,
+            track.kp2d_conf[track.kp2d_conf > 0].mean(),
+        )
 
 
 def _rows(body: BodyJoints, size: tuple[int, int]) -> NDArray[np.float64]:

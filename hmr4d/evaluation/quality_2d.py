@@ -97,9 +97,14 @@ def _clips(model: Model, evaluator: Evaluator, comparison: Comparison2D) -> Scor
     rules = IndexRules(recipe.min_rows / recipe.fps, recipe.max_rows / recipe.fps, keep_long=True)
     cuts = KeypointCuts(max_rows=recipe.max_rows, unit=recipe.unit_length, max_seconds=sampler.max_seconds)
     return ScoredClips(
-        str(comparison.store), comparison.split, cuts=cuts, rules=rules, min_seconds=sampler.min_seconds,
-        repeats=comparison.repeats, limit=comparison.limit,
-    )  # fmt: skip
+        str(comparison.store),
+        comparison.split,
+        cuts=cuts,
+        rules=rules,
+        min_seconds=sampler.min_seconds,
+        repeats=comparison.repeats,
+        limit=comparison.limit,
+    )
 
 
 def _make(model: Model, clips: ScoredClips, jobs: Sequence[Job], draw: Draw, folder: GenerationFolder) -> None:

@@ -34,9 +34,13 @@ class FeatureKind:
 
 HML263 = FeatureKind(hml263.VARIANTS, hml263.NUM_FEATURES, hml263.SLICES["contacts"].start, 1, Hml263Statistics, MOTION)
 KEYPOINTS2D = FeatureKind(
-    keypoint_features.VARIANTS, keypoint_features.NUM_FEATURES, keypoint_features.NUM_FEATURES, 0, KeypointStatistics,
+    keypoint_features.VARIANTS,
+    keypoint_features.NUM_FEATURES,
+    keypoint_features.NUM_FEATURES,
+    0,
+    KeypointStatistics,
     KEYPOINTS,
-)  # fmt: skip
+)
 KINDS = (HML263, KEYPOINTS2D)
 
 

@@ -152,9 +152,11 @@ class KeypointFeatures:
         self.clips = [clip for clip in clips if (store.keypoints(clip)[:, :-1, 2] >= SURE).any()]
         if len(self.clips) < len(clips):
             logger.warning(
-                "%s/%s: %d clips have no confident keypoint and are excluded.", store.name, split,
+                "%s/%s: %d clips have no confident keypoint and are excluded.",
+                store.name,
+                split,
                 len(clips) - len(self.clips),
-            )  # fmt: skip
+            )
 
     def draw(self, clip: int, rng: ItemRandom) -> tuple[np.ndarray, bool]:
         """Rows (F, 34) of a clip or of its mirror image, and whether they are mirrored."""
@@ -171,9 +173,11 @@ class KeypointFeatures:
         sides = (False, True) if self.mirror_prob > 0 else (False,)
         return fit_keypoint_statistics(
             (self._features(clip, side) for side in sides for clip in self.clips),
-            name=f"{self.store.name}-evaluator", variant=self.variant, fps=self.fps,
+            name=f"{self.store.name}-evaluator",
+            variant=self.variant,
+            fps=self.fps,
             source=f"{self.store.name}, split {self.split}",
-        )  # fmt: skip
+        )
 
     def _features(self, clip: int, is_mirrored: bool) -> np.ndarray:
         keypoints = torch.from_numpy(np.array(self.store.keypoints(clip)))

@@ -72,7 +72,7 @@ def read_arrays(path: Path) -> DetectionTable:
         None if skeleton is None else str(skeleton),
         told_rate(_scalar(arrays, "fps")),
         image_sizes=image_sizes({key: value.tolist() for key, value in arrays.items() if value.size <= 3}),
-    )  # fmt: skip
+    )
 
 
 def _people(points: NDArray[np.generic]) -> NDArray[np.float64]:

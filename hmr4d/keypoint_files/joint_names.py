@@ -75,13 +75,14 @@ _UNREAD = {
     21: "the joints of one hand",
     68: "landmarks of a face",
     478: "landmarks of a face",
-}  # fmt: skip
+}
 
 
 def unknown_count(count: int) -> str:
     """Message about entries with an unknown number of joints."""
-    known = ", ".join(f"{number} ({' or '.join(dict.fromkeys(o.skeleton.name for o in orders))})"
-                      for number, orders in ORDERS.items())  # fmt: skip
+    known = ", ".join(
+        f"{number} ({' or '.join(dict.fromkeys(o.skeleton.name for o in orders))})" for number, orders in ORDERS.items()
+    )
     maybe = f" They may be {_UNREAD[count]}; export another set." if count in _UNREAD else ""
     return f"entries have {count} joints; known are {known}.{maybe}"
 
@@ -101,9 +102,15 @@ _WHOLE = {
     "mid_shoulder": "neck", "mouth_left": "left_mouth", "mouth_right": "right_mouth",
 }  # fmt: skip
 _PARTS = {
-    "toe": "big_toe", "bigtoe": "big_toe", "smalltoe": "small_toe", "pinky_finger": "pinky", "index_finger": "index",
-    "footindex": "foot_index", "eyeinner": "eye_inner", "eyeouter": "eye_outer",
-}  # fmt: skip
+    "toe": "big_toe",
+    "bigtoe": "big_toe",
+    "smalltoe": "small_toe",
+    "pinky_finger": "pinky",
+    "index_finger": "index",
+    "footindex": "foot_index",
+    "eyeinner": "eye_inner",
+    "eyeouter": "eye_outer",
+}
 _KNOWN = frozenset(n for orders in ORDERS.values() for o in orders for n in o.skeleton.joint_names)
 
 
@@ -120,9 +127,12 @@ def joint_name(name: str) -> str:
         return f"{'right' if found[2] == '1' else 'left'}_{found[1]}"
     if word in _WHOLE:
         return _WHOLE[word]
-    for pattern, side_first in ((r"(left|right|l|r)_(.+)", True), (r"(left|right)(.+)", True),
-                                (r"([lr])(shoulder|elbow|wrist|hip|knee|ankle|eye|ear|big_?toe|small_?toe|heel)", True),
-                                (r"(.+)_(left|right|l|r)", False)):  # fmt: skip
+    for pattern, side_first in (
+        (r"(left|right|l|r)_(.+)", True),
+        (r"(left|right)(.+)", True),
+        (r"([lr])(shoulder|elbow|wrist|hip|knee|ankle|eye|ear|big_?toe|small_?toe|heel)", True),
+        (r"(.+)_(left|right|l|r)", False),
+    ):
         if found := re.fullmatch(pattern, word):
             side, part = (found[1], found[2]) if side_first else (found[2], found[1])
             candidate = f"{'left' if side[0] == 'l' else 'right'}_{_PARTS.get(part, part)}"

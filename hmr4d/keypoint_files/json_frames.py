@@ -40,8 +40,13 @@ _RANK = {key.replace("_", "").lower(): rank for rank, key in reversed([*enumerat
 # Other keys with the word frame name one, unless they are about several or about time.
 _NO_FRAME = re.compile("rate|count|num|width|height|size|total|dim|shape|frames|start|end|first|last|per|time|type")
 TIME_KEYS = {
-    "timestamp_ms": 1e-3, "timestamp": None, "time": None, "timestamp_us": 1e-6, "time_s": 1.0, "pts_time": 1.0,
-}  # fmt: skip
+    "timestamp_ms": 1e-3,
+    "timestamp": None,
+    "time": None,
+    "timestamp_us": 1e-6,
+    "time_s": 1.0,
+    "pts_time": 1.0,
+}
 _LIST_KEYS = (
     "instance_info",
     "annotations",

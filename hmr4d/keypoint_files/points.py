@@ -83,8 +83,10 @@ def _place(value: Mapping[str, Any]) -> tuple[Any, Any, Any] | None:
                 _place(inner) if isinstance(inner, Mapping) else (inner[0], inner[1], None) if len(inner) >= 2 else None
             )
             return None if place is None else (place[0], place[1], _confidence(value, place[2]))
-    u, v = (next((value[k] for k in keys if k in value and not isinstance(value[k], (list, dict))), value)
-            for keys in (_U, _V))  # fmt: skip
+    u, v = (
+        next((value[k] for k in keys if k in value and not isinstance(value[k], (list, dict))), value)
+        for keys in (_U, _V)
+    )
     if u is value or v is value:
         return None
     return u, v, _confidence(value, None)
@@ -122,8 +124,10 @@ def read_points(value: Any, scores: Any, what: str) -> tuple[NDArray[np.float64]
     if isinstance(value, (list, tuple)) and value:
         kinds = _kinds(value)
         if dict in kinds or any(issubclass(kind, Mapping) for kind in kinds):
-            told = [next((v[k] for k in _NAME if isinstance(v.get(k), str)), None) if isinstance(v, Mapping) else None
-                    for v in value]  # fmt: skip
+            told = [
+                next((v[k] for k in _NAME if isinstance(v.get(k), str)), None) if isinstance(v, Mapping) else None
+                for v in value
+            ]
             names = tuple(str(name) for name in told) if all(name is not None for name in told) else None
             return _rows(value, scores, what), names
         if kinds <= _NUMBERS_OR_NONE | {str}:

@@ -341,7 +341,13 @@ def _track(person: str, entries: Sequence[Detection], skeleton: Skeleton, table:
         told = sorted(table.times)
         times = np.interp(frame_ids, told, [table.times[frame] for frame in told])
     return KeypointTrack(
-        kp2d=points[..., :2].copy(), kp2d_conf=points[..., 2].copy(), skeleton=skeleton, frame_ids=frame_ids,
-        fps=table.fps, person=person, image_sizes=table.image_sizes, times=times,
+        kp2d=points[..., :2].copy(),
+        kp2d_conf=points[..., 2].copy(),
+        skeleton=skeleton,
+        frame_ids=frame_ids,
+        fps=table.fps,
+        person=person,
+        image_sizes=table.image_sizes,
+        times=times,
         depth=depth if np.isfinite(depth).any() else None,
-    )  # fmt: skip
+    )

@@ -72,7 +72,7 @@ def _joint_network(has_parent: bool, activation: Any) -> nn.Module:
     part = nn.Module()
     part.net = nn.Sequential(
         nn.Linear(hidden if has_parent else 4, hidden), activation(), nn.Linear(hidden, _FEATURES), activation()
-    )  # fmt: skip
+    )
     part.forward = part.net.forward  # type: ignore[method-assign]  # the names of the checkpoint have one level more
     return part
 
@@ -91,9 +91,11 @@ def load_pose_distance(weights: str | os.PathLike[str], config: str | os.PathLik
     try:
         encoder, network = content["model"]["StrEnc"], content["model"]["DFNet"]
         model = PoseDistance(
-            _integers(encoder["smpl_mapping"]), _integers(network["dims"]), activation=network["act"],
+            _integers(encoder["smpl_mapping"]),
+            _integers(network["dims"]),
+            activation=network["act"],
             beta=float(network.get("beta", 100.0)),
-        )  # fmt: skip
+        )
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise ValueError(f"{config} is no configuration of the pose network ({error!r}).") from error
     try:

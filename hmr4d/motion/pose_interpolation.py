@@ -40,9 +40,10 @@ def resample_times(num_frames: int, fps: float, target_fps: float) -> Tensor:
 def interpolate_pose(pose: Pose, times: Tensor) -> Pose:
     """A pose at times (M,) in its frames, within them."""
     return replace(
-        pose, rotations=interpolate_rotations(pose.rotations, times),
+        pose,
+        rotations=interpolate_rotations(pose.rotations, times),
         translation=interpolate_linearly(pose.translation, times),
-    )  # fmt: skip
+    )
 
 
 def _places(num_frames: int, times: Tensor) -> tuple[Tensor, Tensor]:

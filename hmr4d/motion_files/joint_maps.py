@@ -133,67 +133,104 @@ def _fraction(name: str, target: str, value: object) -> float:
 
 
 _BANDAI_SIDE = {
-    "hip": "UpperLeg", "knee": "LowerLeg", "ankle": "Foot", "foot": "Toes", "collar": "Shoulder",
-    "shoulder": "UpperArm", "elbow": "LowerArm", "wrist": "Hand",
-}  # fmt: skip
-_ASF_SIDE = {
-    "hip": "hipjoint", "knee": "femur", "ankle": "tibia", "foot": "foot", "shoulder": "clavicle", "elbow": "humerus",
-    "wrist": "wrist",
-}  # fmt: skip
-_CMU_SIDE = {
-    "hip": "UpLeg", "knee": "Leg", "ankle": "Foot", "foot": "ToeBase", "shoulder": "Arm", "elbow": "ForeArm",
-    "wrist": "FingerBase",
-}  # fmt: skip
-_DAZ_SIDE = {
-    "hip": "Thigh", "knee": "Shin", "ankle": "Foot", "foot": "Foot_end", "shoulder": "Shldr", "elbow": "ForeArm",
+    "hip": "UpperLeg",
+    "knee": "LowerLeg",
+    "ankle": "Foot",
+    "foot": "Toes",
+    "collar": "Shoulder",
+    "shoulder": "UpperArm",
+    "elbow": "LowerArm",
     "wrist": "Hand",
-}  # fmt: skip
+}
+_ASF_SIDE = {
+    "hip": "hipjoint",
+    "knee": "femur",
+    "ankle": "tibia",
+    "foot": "foot",
+    "shoulder": "clavicle",
+    "elbow": "humerus",
+    "wrist": "wrist",
+}
+_CMU_SIDE = {
+    "hip": "UpLeg",
+    "knee": "Leg",
+    "ankle": "Foot",
+    "foot": "ToeBase",
+    "shoulder": "Arm",
+    "elbow": "ForeArm",
+    "wrist": "FingerBase",
+}
+_DAZ_SIDE = {
+    "hip": "Thigh",
+    "knee": "Shin",
+    "ankle": "Foot",
+    "foot": "Foot_end",
+    "shoulder": "Shldr",
+    "elbow": "ForeArm",
+    "wrist": "Hand",
+}
 
 BANDAI_NAMCO = JointMap(
     "bandai_namco",
     {
-        "pelvis": "Hips", "spine1": Between("Hips", "Spine"), "spine2": "Spine", "spine3": "Chest", "neck": "Neck",
+        "pelvis": "Hips",
+        "spine1": Between("Hips", "Spine"),
+        "spine2": "Spine",
+        "spine3": "Chest",
+        "neck": "Neck",
         "head": "Head",
     }
     | {f"left_{ours}": f"{theirs}_L" for ours, theirs in _BANDAI_SIDE.items()}
     | {f"right_{ours}": f"{theirs}_R" for ours, theirs in _BANDAI_SIDE.items()},
-)  # fmt: skip
+)
 
 # For ASF files, where a joint is the end of a bone. The radius ends within the forearm, the "wrist" bone at the wrist.
 CMU_ASF = JointMap(
     "cmu_asf",
     {
-        "pelvis": "root", "spine1": "lowerback", "spine2": "upperback", "spine3": Between("upperback", "thorax", 0.35),
-        "neck": "lowerneck", "head": "upperneck",
+        "pelvis": "root",
+        "spine1": "lowerback",
+        "spine2": "upperback",
+        "spine3": Between("upperback", "thorax", 0.35),
+        "neck": "lowerneck",
+        "head": "upperneck",
     }
     | {f"{side}_collar": Between("thorax", f"{side[0]}clavicle", 0.45) for side in ("left", "right")}
     | {f"{side}_{ours}": f"{side[0]}{theirs}" for side in ("left", "right") for ours, theirs in _ASF_SIDE.items()},
-)  # fmt: skip
+)
 
 # Of BVH conversions with 31 joints, after `restore_lost_bones` of `importers.cmu_files`.
 CMU = JointMap(
     "cmu",
     {
-        "pelvis": "Hips", "spine1": "Spine", "spine2": "Spine1", "spine3": Between("Spine1", "Neck", 0.35),
-        "neck": "Neck1", "head": "Head",
-        "left_collar": Between("Neck", "LeftArm", 0.45), "right_collar": Between("Neck", "RightArm", 0.45),
+        "pelvis": "Hips",
+        "spine1": "Spine",
+        "spine2": "Spine1",
+        "spine3": Between("Spine1", "Neck", 0.35),
+        "neck": "Neck1",
+        "head": "Head",
+        "left_collar": Between("Neck", "LeftArm", 0.45),
+        "right_collar": Between("Neck", "RightArm", 0.45),
     }
     | {f"left_{ours}": f"Left{theirs}" for ours, theirs in _CMU_SIDE.items()}
     | {f"right_{ours}": f"Right{theirs}" for ours, theirs in _CMU_SIDE.items()},
-)  # fmt: skip
+)
 
 # Of BVH conversions to the Daz figure with 43 joints, end sites kept. Its "hip" is below the hip joints; the points of
 # the torso have the heights of the ASF files.
 CMU_DAZ = JointMap(
     "cmu_daz",
     {
-        "pelvis": Between("hip", "abdomen", 0.6), "spine1": Between("abdomen", "chest", 0.3),
-        "spine2": Between("chest", "neck", 0.17), "spine3": Between("chest", "neck", 0.36), "neck": "neck",
+        "pelvis": Between("hip", "abdomen", 0.6),
+        "spine1": Between("abdomen", "chest", 0.3),
+        "spine2": Between("chest", "neck", 0.17),
+        "spine3": Between("chest", "neck", 0.36),
+        "neck": "neck",
         "head": "head",
     }
     | {f"{side}_collar": Between(f"{side[0]}Collar", f"{side[0]}Shldr", 0.6) for side in ("left", "right")}
     | {f"{side}_{ours}": f"{side[0]}{theirs}" for side in ("left", "right") for ours, theirs in _DAZ_SIDE.items()},
-)  # fmt: skip
+)
 
 # Of the BVH files that `export` writes, by each of its `--bones`.
 OWN = tuple(

@@ -206,9 +206,13 @@ def clip_of_track(track: BodyTrack, options: ReadOptions, system: str) -> Refere
     _check_unit(motion, remarks)
     _check_upright(pose, space, remarks)
     return ReferenceClip(
-        motion, _camera(track, place, rest[0], space, options), system, frames.tolist(),
-        space == "world" and track.is_level, tuple(remarks),
-    )  # fmt: skip
+        motion,
+        _camera(track, place, rest[0], space, options),
+        system,
+        frames.tolist(),
+        space == "world" and track.is_level,
+        tuple(remarks),
+    )
 
 
 def _cut_and_sorted(track: BodyTrack, options: ReadOptions) -> tuple[BodyTrack, np.ndarray]:

@@ -123,15 +123,18 @@ def _doubt_video(video: VideoMetadata, size: tuple[int, int], seconds: float) ->
         logger.warning(
             "The video has %d x %d pixels, the camera of the motion %d x %d, which is another aspect ratio. Check "
             "that it is the right video. Its images are stretched to the camera.",
-            width, height, *size,
-        )  # fmt: skip
+            width,
+            height,
+            *size,
+        )
     lasts = len(video.times) / video.fps if video.fps else math.inf
     if len(video.times) and seconds > lasts + _SHORTER:
         logger.warning(
             "The motion ends at %.1f s, the video and the overlay at %.1f s. Check the video and the frame rate of "
             "the motion.",
-            seconds, lasts,
-        )  # fmt: skip
+            seconds,
+            lasts,
+        )
 
 
 def depth_pictures(posed: PosedBody, views: Sequence[PinholeView]) -> Iterator[Pixels]:

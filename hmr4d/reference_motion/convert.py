@@ -65,10 +65,14 @@ def convert(
         T_y2z = rigid(torch.tensor(Z_UP_TO_Y_UP).double(), torch.zeros(3).double())
         extrinsic = extrinsic_rows(clip.camera.moved(T_z2canonical @ T_y2z).T_w2c)[:-1].float()
     return ReferenceMotion(
-        encode(placed.rotations, placed.translation, placed.joints3d).float(), clip.motion.fps, extrinsic,
-        None if clip.camera is None else clip.camera.K, pose.rest_joints.float(), clip.motion.text,
+        encode(placed.rotations, placed.translation, placed.joints3d).float(),
+        clip.motion.fps,
+        extrinsic,
+        None if clip.camera is None else clip.camera.K,
+        pose.rest_joints.float(),
+        clip.motion.text,
         clip.motion.provenance,
-    )  # fmt: skip
+    )
 
 
 def resampled(clip: ReferenceClip, fps: float) -> ReferenceClip:
@@ -78,9 +82,9 @@ def resampled(clip: ReferenceClip, fps: float) -> ReferenceClip:
         return clip
     times = resample_times(motion.num_frames, motion.fps, fps)
     pose = None if motion.pose is None else interpolate_pose(motion.pose, times)
-    joints3d = pose.joints() if pose is not None else torch.from_numpy(
-        resample_positions(motion.array(), motion.fps, fps)
-    )  # fmt: skip
+    joints3d = (
+        pose.joints() if pose is not None else torch.from_numpy(resample_positions(motion.array(), motion.fps, fps))
+    )
     motion = replace(motion, joints3d=joints3d, fps=fps, pose=pose, views=None, uncertainty=None)
     return replace(clip, motion=motion, camera=clip.camera and clip.camera.at(times), frames=None)
 

@@ -165,9 +165,11 @@ def _verdicts(archive: Archive, wanted: Sequence[int], options: GateOptions) -> 
 def _verdict(judge: Judge, archive: Archive, index: int, sampling_fps: float) -> Verdict:
     try:
         question = Question(
-            _description(archive.entry(index)), archive.path_of(index, "video_path"), archive.handles[index],
+            _description(archive.entry(index)),
+            archive.path_of(index, "video_path"),
+            archive.handles[index],
             sampling_fps,
-        )  # fmt: skip
+        )
     except ValueError as error:
         return Verdict(Decision.UNDECIDED, reason=str(error), source=judge.source)
     return judge.verdict(question)

@@ -92,8 +92,10 @@ def render_archive(
     """
     count = len(archive.entries) if options.limit is None else min(options.limit, len(archive.entries))
     _check_apart(archive, folder)
-    done = [_rendered(archive, index, folder, options, cache or ContentCache(None))
-            for index in progress(range(count), "Rendering", unit="motion")]  # fmt: skip
+    done = [
+        _rendered(archive, index, folder, options, cache or ContentCache(None))
+        for index in progress(range(count), "Rendering", unit="motion")
+    ]
     return done + [RenderedEntry(entry) for entry in archive.entries[count:]]
 
 
@@ -133,14 +135,14 @@ def evaluation_arrays(reference: ReferenceMotion) -> dict[str, Any]:
     body = decode(reference.features.double(), from_velocities=True)
     R = torch.tensor(Z_UP_TO_Y_UP).double()
     pose = matrix_to_axis_angle(body.rotations)
-    params = {
-        "global_orient": pose[:, 0], "body_pose": pose[:, 1:].flatten(1), "transl": body.translation @ R.mT
-    }  # fmt: skip
+    params = {"global_orient": pose[:, 0], "body_pose": pose[:, 1:].flatten(1), "transl": body.translation @ R.mT}
     return {
-        "pose": pose.float(), "joints": reference.motion(from_velocities=True).joints3d.float(),
+        "pose": pose.float(),
+        "joints": reference.motion(from_velocities=True).joints3d.float(),
         "recovered_joints": (body.joints3d @ R.mT).float(),
-        "smpl_params": {name: value.float() for name, value in params.items()}, "fps": float(reference.fps),
-    }  # fmt: skip
+        "smpl_params": {name: value.float() for name, value in params.items()},
+        "fps": float(reference.fps),
+    }
 
 
 def _rendered(archive: Archive, index: int, folder: Path, options: RenderOptions, cache: ContentCache) -> RenderedEntry:
@@ -154,9 +156,7 @@ def _rendered(archive: Archive, index: int, folder: Path, options: RenderOptions
         if not path.is_file():
             raise FileNotFoundError(f"Reference motion not found: {path}.")
         body = options.body.name if options.body else "anny"
-        made_of = content_key(
-            "render", _VERSION, file_hash(path), options.size, options.camera, body, options.vertices
-        )  # fmt: skip
+        made_of = content_key("render", _VERSION, file_hash(path), options.size, options.camera, body, options.vertices)
         note = content_key("rendered", str(folder.absolute()), name)
         is_kept = _is_current(cache.get(note), made_of, video, numbers)
         if not is_kept:

@@ -45,9 +45,13 @@ def nested_report(
     gated = [record for record in records if record is not None]
     measured = [record.measures.metrics for record in gated if record.measures is not None]
     return {
-        "source_meta": source, "version": VERSION, "settings": dict(settings or {}), "counts": counts(records),
-        "records": [_nested(record) for record in gated], "aggregate": aggregate_metrics(measured),
-    }  # fmt: skip
+        "source_meta": source,
+        "version": VERSION,
+        "settings": dict(settings or {}),
+        "counts": counts(records),
+        "records": [_nested(record) for record in gated],
+        "aggregate": aggregate_metrics(measured),
+    }
 
 
 def counts(records: Sequence[GateRecord | None]) -> dict[str, int]:
@@ -85,13 +89,18 @@ def _nested(record: GateRecord) -> dict[str, Any]:
             "motion_metrics_si": {
                 name: {"value": finite(metric.si), "unit": metric.unit} for name, metric in measures.metrics.items()
             },
-            "bone_drift_percent": finite(measures.bone_drift), "num_frames": measures.num_frames, "fps": measures.fps,
+            "bone_drift_percent": finite(measures.bone_drift),
+            "num_frames": measures.num_frames,
+            "fps": measures.fps,
             "remarks": list(measures.remarks),
-        }  # fmt: skip
+        }
     return {
-        "global_id": record.entry_id, **(numbers or {"motion_metrics": {}}), **_verdict(record),
+        "global_id": record.entry_id,
+        **(numbers or {"motion_metrics": {}}),
+        **_verdict(record),
         "vlm_source": record.verdict.source if record.verdict else "",
         "final_quality": record.decision and record.decision.flag,
         "state": record.decision and record.decision.value,
-        "reasons": list(record.reasons), "error": record.error or None,
-    }  # fmt: skip
+        "reasons": list(record.reasons),
+        "error": record.error or None,
+    }

@@ -143,9 +143,7 @@ def _to_json(measures: Measures) -> dict[str, Any]:
 
 def _from_json(kept: dict[str, Any]) -> Measures:
     metrics = {name: Metric(_nan(value), _nan(si), unit) for name, (value, si, unit) in kept["metrics"].items()}
-    return Measures(
-        kept["num_frames"], kept["fps"], metrics, _nan(kept["bone_drift"]), tuple(kept["remarks"])
-    )  # fmt: skip
+    return Measures(kept["num_frames"], kept["fps"], metrics, _nan(kept["bone_drift"]), tuple(kept["remarks"]))
 
 
 def finite(value: float) -> float | None:

@@ -164,9 +164,14 @@ def reference_of(content: Any, *, fps: float | None = None) -> ReferenceMotion:
     rate = _rate(held.get("fps"), fps)
     _check_rotations(features)
     return ReferenceMotion(
-        features, rate, extrinsic, intrinsic, rest, str(held.get("text", "")),
+        features,
+        rate,
+        extrinsic,
+        intrinsic,
+        rest,
+        str(held.get("text", "")),
         Provenance.from_metadata(metadata if isinstance(metadata, dict) else {}),
-    )  # fmt: skip
+    )
 
 
 def _rate(value: Any, given: float | None) -> float:

@@ -165,9 +165,11 @@ class CommandBackend:
     def ask(self, prompt: str, question: Question) -> str:
         """See `Backend`."""
         values = {
-            "{video}": str(_video(question)), "{description}": question.description, "{prompt}": prompt,
+            "{video}": str(_video(question)),
+            "{description}": question.description,
+            "{prompt}": prompt,
             "{fps}": f"{question.sampling_fps:g}",
-        }  # fmt: skip
+        }
         words = [_filled(word, values) for word in self.words]
         try:
             status, output, errors = _run(words, self.timeout)

@@ -95,6 +95,11 @@ def fit_keypoint_statistics(
     std = joined.std(0)
     std[std < MIN_STD] = 1.0
     return KeypointStatistics(
-        name=name, mean=joined.mean(0).astype(np.float32), std=std.astype(np.float32), variant=variant, fps=fps,
-        source=source, num_rows=len(joined),
-    )  # fmt: skip
+        name=name,
+        mean=joined.mean(0).astype(np.float32),
+        std=std.astype(np.float32),
+        variant=variant,
+        fps=fps,
+        source=source,
+        num_rows=len(joined),
+    )

@@ -67,12 +67,15 @@ def encode(rotations: Tensor, translation: Tensor, joints3d: Tensor) -> Tensor:
     return torch.cat(
         [
             matrix_to_rot6d_block(rotations[:-1, 1:]).flatten(1),
-            joints3d[:-1].flatten(1), joints3d.diff(dim=0).flatten(1),
-            matrix_to_rot6d_block(root[:-1]), matrix_to_rot6d_block(root[1:] @ root[:-1].mT),
-            translation[:-1], translation.diff(dim=0),
+            joints3d[:-1].flatten(1),
+            joints3d.diff(dim=0).flatten(1),
+            matrix_to_rot6d_block(root[:-1]),
+            matrix_to_rot6d_block(root[1:] @ root[:-1].mT),
+            translation[:-1],
+            translation.diff(dim=0),
         ],
         -1,
-    )  # fmt: skip
+    )
 
 
 def decode(features: Tensor, *, from_velocities: bool = False, extra_frame: bool = False) -> PosedBody276:

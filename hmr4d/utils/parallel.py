@@ -49,9 +49,11 @@ def ordered_map(
         return
     pending: deque[Future[Result]] = deque()
     with ProcessPoolExecutor(
-        jobs, mp_context=multiprocessing.get_context("spawn"), initializer=signal.signal,
+        jobs,
+        mp_context=multiprocessing.get_context("spawn"),
+        initializer=signal.signal,
         initargs=(signal.SIGINT, signal.SIG_IGN),
-    ) as pool:  # fmt: skip  # Ctrl-C reaches all processes; only the main process handles it
+    ) as pool:  # Ctrl-C reaches all processes; only the main process handles it
         try:
             for item in items:
                 pending.append(pool.submit(function, item))

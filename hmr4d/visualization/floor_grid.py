@@ -45,9 +45,14 @@ def floor_grid(
 
 
 def draw_ground_shadow(
-    pixels: Pixels, mesh: MeshRenderer, vertices: NDArray[np.floating], view: PinholeView, *, ground: float = 0.0,
+    pixels: Pixels,
+    mesh: MeshRenderer,
+    vertices: NDArray[np.floating],
+    view: PinholeView,
+    *,
+    ground: float = 0.0,
     strength: int = 90,
-) -> None:  # fmt: skip
+) -> None:
     """Darkens the floor below a mesh with a soft shadow, in place. Draws nothing if a part of it is behind the camera.
 
     Args:

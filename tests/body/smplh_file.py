@@ -46,9 +46,11 @@ def smplh_arrays(gender: str) -> dict[str, np.ndarray]:
         "weights": np.full((NUM_VERTICES, 52), 1 / 52),
         "kintree_table": np.array([[4294967295, *PARENTS[1:]], range(52)], np.int64),
         "f": np.arange(6, dtype=np.uint32).reshape(2, 3),
-        "hands_componentsl": np.eye(45), "hands_componentsr": np.eye(45),
-        "hands_meanl": np.zeros(45), "hands_meanr": np.zeros(45),
-    }  # fmt: skip
+        "hands_componentsl": np.eye(45),
+        "hands_componentsr": np.eye(45),
+        "hands_meanl": np.zeros(45),
+        "hands_meanr": np.zeros(45),
+    }
 
 
 def write_smplh(folder: Path, *genders: str) -> Path:
@@ -89,9 +91,10 @@ def pickled_model(arrays: dict[str, Any], protocol: int = 2) -> bytes:
     kept = np.arange(wide.size).reshape(wide.shape)[..., :num_betas]
     entries = arrays | {
         "shapedirs": Select(a=Ch(x=wide, _dirty_vars=set()), idxs=kept.ravel(), preferred_shape=kept.shape),
-        "v_template": Ch(x=arrays["v_template"]), "J_regressor": sparse.csc_matrix(arrays["J_regressor"]),
+        "v_template": Ch(x=arrays["v_template"]),
+        "J_regressor": sparse.csc_matrix(arrays["J_regressor"]),
         "bs_style": "lbs",
-    }  # fmt: skip
+    }
     with mock.patch.dict(sys.modules, modules):
         return pickle.dumps(entries, protocol=protocol)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +17,9 @@ from hmr4d.body.joint_conversion import convert_joints
 from hmr4d.body.pose_prior import fit_pose_prior
 from hmr4d.body.skeleton import COCO17, SMPL22
 from hmr4d.camera.camera_files import read_camera
-from hmr4d.cli.lift import deployment_rig, frame_rate, main, result_names
+from hmr4d.cli.lift import main
 from hmr4d.export.motion_npz import load_motion_npz
 from hmr4d.geometry.rigs import project
-from hmr4d.methods.lifting_baselines.pipeline import GroundRayPipeline
 from hmr4d.methods.mocap2to3.method import METHOD
 from hmr4d.motion.procedural import synthetic_joints
 from tests.methods.mocap2to3.tiny import CAM_DIM, GRID, NUM_CONDITION, NUM_FEATURES, tiny_denoiser, tiny_pipeline
@@ -265,35 +263,6 @@ def test_files_that_differ_in_their_ending_have_results_of_their_own(tmp_path: P
         assert main([str(file), *words, "--out", str(out)]) == 0
     lengths = {path.name: load_motion_npz(path).num_frames for path in out.glob("*.npz")}
     assert lengths == {"walk.npz": 6, "walk_npz.npz": 8}
-
-
-def test_people_of_one_file_never_share_a_name() -> None:
-    names = result_names("two", ["張三", "李四", "A", "a", "x/y", "x:y"], alone=False)
-    assert len({name.casefold() for name in names}) == 6 and names[:4] == [
-        "two_p張三",
-        "two_p李四",
-        "two_pA",
-        "two_pa-2",
-    ]
-    assert result_names("two", ["7"], alone=True) == ["two"]
-
-
-def test_rates_come_from_the_first_who_knows(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level("INFO", "hmr4d")
-    assert (frame_rate(50, 25.0, 30.0), frame_rate(None, 25.0, 25.0), frame_rate(None, None, 24.0)) == (50, 25, 24)
-    assert (
-        "taken at 50 frames per second, the video has 30" in caplog.text and "contains no frame rate" not in caplog.text
-    )
-    assert frame_rate(None, None, None) == 30 and "contains no frame rate" in caplog.text
-
-
-@pytest.mark.parametrize(("x", "said"), [(-1.5, r"and 1\.\d m to its left"), (1.5, r"and 1\.\d m to its right")])
-def test_the_side_of_the_feet_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture, x: float, said: str) -> None:
-    caplog.set_level("INFO", "hmr4d")
-    seen = torch.from_numpy(pixels(tmp_path, person(x)))
-    lifter = GroundRayPipeline(SMPL22)
-    deployment_rig(read_camera(tmp_path / "camera.yaml"), seen, torch.ones(seen.shape[:2]), lifter)
-    assert re.search(said, caplog.text)
 
 
 def test_people_of_whom_too_little_is_seen_are_skipped(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -11,15 +11,9 @@ import numpy as np
 import pytest
 import yaml
 
-from hmr4d.body.skeleton import MEDIAPIPE33
 from hmr4d.camera.camera_files import read_camera
 from hmr4d.cli.detect import main as detect_main
-from hmr4d.cli.lift import main, parser, read_keypoint_inputs
-from hmr4d.cli.lift_video import even_in_time
-from hmr4d.detection.camera_motion import CameraMotion
-from hmr4d.detection.keypoint_json import write_keypoints
-from hmr4d.detection.people_in_video import DetectedVideo
-from hmr4d.detection.video_pictures import VideoMetadata
+from hmr4d.cli.lift import main
 from hmr4d.export.motion_npz import load_motion_npz, save_motion_npz
 from hmr4d.keypoint_files.reading import KeypointTrack, read_keypoints
 from hmr4d.motion.procedural import synthetic_joints
@@ -94,53 +88,17 @@ def test_videos_of_one_name_never_take_each_others_files(
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--stature", "175"], "from 0.5 to 2.6"), (["--fps", "0"], "fps is 0"), (["--fps", "nan"], "fps is nan"),
+        (["--stature", "175"], "from 0.5 to 2.6"),
+        (["--fps", "0"], "fps is 0"),
+        (["--fps", "nan"], "fps is nan"),
         (["--video", "other.mp4"], "this is a video already"),
     ],
-)  # fmt: skip
+)
 def test_options_that_cannot_be_meant_end_in_one_sentence(
     video: Path, tmp_path: Path, words: list[str], said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main([str(video), "--out", str(tmp_path / "out"), *words]) == 2
     assert said in capsys.readouterr().err and not (tmp_path / "out").exists()
-
-
-def found_at(times: np.ndarray) -> tuple[DetectedVideo, KeypointTrack]:
-    """A joint that moves 100 pixels a second to the right, seen at some times."""
-    kp2d = np.zeros((len(times), 33, 2), np.float32)
-    kp2d[..., 0] = 100 + 100 * times[:, None]
-    kp2d[..., 1] = 5 * np.arange(33)
-    conf = np.ones((len(times), 33), np.float32)
-    track = KeypointTrack(kp2d, conf, MEDIAPIPE33, np.arange(len(times)), 20.0, "0")
-    metadata = VideoMetadata((640, 480), 15.0, times)
-    motion = CameraMotion(np.zeros(0), np.zeros(0))
-    return DetectedVideo(Path("a.mp4"), (640, 480), 20.0, times, [track], motion, metadata), track
-
-
-def test_uneven_images_become_even_in_time() -> None:
-    times = np.concatenate([np.arange(12) / 20, 0.6 + np.arange(6) / 10])
-    found, track = found_at(times)
-    track.kp2d_conf[14] = 0
-    even = even_in_time(track, found.times, found.fps)
-    seconds = np.arange(len(even.frame_ids)) / 20
-    assert seconds[-1] == pytest.approx(times[-1], abs=0.051)
-    seen = even.kp2d_conf[:, 0] > 0
-    np.testing.assert_allclose(even.kp2d[seen, 0, 0], 100 + 100 * seconds[seen], atol=1e-3)
-    assert 1 <= (~seen).sum() <= 3
-    assert (np.diff(even.frame_ids) >= 0).all() and even.frame_ids[-1] == len(times) - 1
-
-
-def test_keypoints_of_an_uneven_video_keep_their_times_when_they_are_read_again(tmp_path: Path) -> None:
-    camera = tmp_path / "camera.yaml"
-    camera.write_text("{size: [640, 480], fov_deg: 60, pose: {pitch_deg: 5, height_m: 1.5}}", "utf-8")
-    for times, seconds in ((np.r_[np.arange(30) / 20, 1.5 + np.arange(15) / 10], 2.9), (np.arange(30) / 20, 1.45)):
-        found, _ = found_at(times)
-        write_keypoints(tmp_path / "found.json", found)
-        args = parser().parse_args([str(tmp_path / "found.json"), "--camera", str(camera)])
-        (track,), _, _ = read_keypoint_inputs(args)
-        assert track.fps == 20 and len(track.frame_ids) == round(seconds * 20) + 1
-        seen = track.kp2d_conf[:, 11] > 0
-        np.testing.assert_allclose(track.kp2d[seen, 11, 0], 100 + 100 * np.arange(len(seen))[seen] / 20, atol=0.02)
 
 
 def test_a_camera_that_pans_is_refused_with_advice(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -96,10 +96,12 @@ def test_bad_files_are_named_and_the_others_done(tmp_path: Path, capsys: pytest.
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--frames", "7"], "not a range of frames"), (["--size", "big"], "not an image size"),
-        (["--fps-in", "-3"], "fps is -3.0"), (["--video", "gone.mp4"], "Video not found: gone.mp4"),
+        (["--frames", "7"], "not a range of frames"),
+        (["--size", "big"], "not an image size"),
+        (["--fps-in", "-3"], "fps is -3.0"),
+        (["--video", "gone.mp4"], "Video not found: gone.mp4"),
     ],
-)  # fmt: skip
+)
 def test_bad_options_end_in_one_sentence(
     tmp_path: Path, words: list[str], said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

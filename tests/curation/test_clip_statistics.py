@@ -74,15 +74,19 @@ def test_words_are_lower_case_letters_and_apostrophes() -> None:
 
 
 PUBLISHED = {
-    "clips": 101_208, "frames": 17_297_263, "hours": 160.2,
+    "clips": 101_208,
+    "frames": 17_297_263,
+    "hours": 160.2,
     "clips_by_split": {"all": 101_208},
     "clips_by_source": {"web": {"count": 75_307}, "existing": {"count": 25_901}},
     "clips_by_seconds": {"5": 101_208},
     "viewpoint_frames": {
-        "front": {"count": 6_816_810}, "left": {"count": 4_524_532}, "right": {"count": 4_726_061},
+        "front": {"count": 6_816_810},
+        "left": {"count": 4_524_532},
+        "right": {"count": 4_726_061},
         "back": {"count": 1_229_860},
     },
-}  # fmt: skip
+}
 
 
 def test_the_published_statistics_are_consistent_and_faults_are_named() -> None:

@@ -109,8 +109,10 @@ def test_a_table_lists_sources_at_any_path(tmp_path: Path) -> None:
     first, second = opened.list()
     assert (first.id, first.kind, first.is_video) == ("a.npz", "table", False)
     assert (second.url, second.licence, second.keypoints) == (
-        "https://example.org/b", "CC0", tmp_path / "far/b_points.json"
-    )  # fmt: skip
+        "https://example.org/b",
+        "CC0",
+        tmp_path / "far/b_points.json",
+    )
     with pytest.raises(FileNotFoundError, match="is not a file"):
         open_sources("table:nowhere.csv")
     for content, error, message in (

@@ -74,9 +74,7 @@ def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_videos_with_known_faults_have_their_reasons(videos: Path, tmp_path: Path) -> None:
     packed = curate(Settings(str(videos), captioner="template", render=True), tmp_path / "out")
-    assert dead_letters(tmp_path / "out") == {
-        "pan.mp4": "camera_motion", "cut.mp4": "shot_cut", "freeze.mp4": "static"
-    }  # fmt: skip
+    assert dead_letters(tmp_path / "out") == {"pan.mp4": "camera_motion", "cut.mp4": "shot_cut", "freeze.mp4": "static"}
     assert sum(packed.clips.values()) == 1
     ((_, clip),) = read_clips(tmp_path / "out")
     assert clip.meta["filters"]["not_run"] == [] and clip.meta["n_frames"] == FRAMES
@@ -181,8 +179,10 @@ def test_a_command_detects_and_another_one_describes(videos: Path, tmp_path: Pat
     root.mkdir()
     (root / "walk.mp4").write_bytes((videos / "walk.mp4").read_bytes())
     track = small_walk()
-    frames = [{"frame_id": t, "instances": [{"keypoints": k[:, :2].tolist(), "keypoint_scores": k[:, 2].tolist()}]}
-              for t, k in enumerate(track.keypoints)]  # fmt: skip
+    frames = [
+        {"frame_id": t, "instances": [{"keypoints": k[:, :2].tolist(), "keypoint_scores": k[:, 2].tolist()}]}
+        for t, k in enumerate(track.keypoints)
+    ]
     (tmp_path / "found.json").write_text(json.dumps({"instance_info": frames}))
     tool.write_text("import sys, shutil; shutil.copy(sys.argv[2], sys.argv[3])")
     speaker = tmp_path / "speaker.py"

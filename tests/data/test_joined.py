@@ -75,9 +75,14 @@ def test_the_conventions_of_all_stores_are_kept_that_of_most_motion_first(tmp_pa
     frames = {"cmu": 30, "bandai_namco": 50, None: 10}
     for name, length in frames.items():
         writer = StoreWriter(
-            tmp_path / str(name), name=str(name), source="test", licence="CC0", notice="-", settings={},
+            tmp_path / str(name),
+            name=str(name),
+            source="test",
+            licence="CC0",
+            notice="-",
+            settings={},
             joint_convention=name,
-        )  # fmt: skip
+        )
         writer.add("a", synthetic_joints("walk", length, np.random.default_rng(0)), split="train")
         writer.finish(annotate=lambda record: [Caption("a person walks", ("a/DET",), 0.0, 0.0)])
     join_stores([tmp_path / str(name) for name in frames], tmp_path / "all")

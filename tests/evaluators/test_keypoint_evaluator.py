@@ -39,9 +39,14 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> KeypointStore:
 
 def fit(module: pl.LightningModule, data: pl.LightningDataModule, path: Path) -> Path:
     trainer = pl.Trainer(
-        max_steps=2, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
-        enable_model_summary=False, limit_val_batches=0,
-    )  # fmt: skip
+        max_steps=2,
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        limit_val_batches=0,
+    )
     trainer.fit(module, datamodule=data)
     trainer.save_checkpoint(path)
     return path
@@ -86,8 +91,9 @@ def test_a_flipped_image_gives_mirrored_features(variant: str) -> None:
 
 
 def test_items_come_from_the_store_and_its_mirror_image(store: KeypointStore) -> None:
-    data = CaptionedFeatures(store, "train", variant="coco17_person", rules=RULES, crop=Crop(max_rows=120), fps=30.0,
-                             mirror_prob=0.5)  # fmt: skip
+    data = CaptionedFeatures(
+        store, "train", variant="coco17_person", rules=RULES, crop=Crop(max_rows=120), fps=30.0, mirror_prob=0.5
+    )
     items = [data[(0, seed)] for seed in range(8)]
     assert {item["text"].split()[4] for item in items} == {"left", "right"}
     for item in items:
@@ -100,12 +106,16 @@ def test_items_come_from_the_store_and_its_mirror_image(store: KeypointStore) ->
 def test_an_evaluator_of_keypoints_is_trained_and_released(store: KeypointStore, tmp_path: Path) -> None:
     windows = partial(FeatureWindows, store, "train", variant="coco17_person", fps=30.0, window=60, mirror_prob=0.5)
     torch.manual_seed(0)
-    first = fit(DecompositionTraining(RECIPE, FITTING), MotionDataModule(train=windows, batch_size=4, bucket=1),
-                tmp_path / "first.ckpt")  # fmt: skip
+    first = fit(
+        DecompositionTraining(RECIPE, FITTING),
+        MotionDataModule(train=windows, batch_size=4, bucket=1),
+        tmp_path / "first.ckpt",
+    )
     clips = partial(CaptionedFeatures, store, "train", variant="coco17_person", rules=RULES, crop=Crop(max_rows=120),
                     fps=30.0, mirror_prob=0.5)  # fmt: skip
-    module = MatchingTraining(RECIPE, FITTING, text_input=TokenStateInput("hash", 32, encoder=HashTextEncoder()),
-                              objective=AllPairs())  # fmt: skip
+    module = MatchingTraining(
+        RECIPE, FITTING, text_input=TokenStateInput("hash", 32, encoder=HashTextEncoder()), objective=AllPairs()
+    )
     module.load_start(first)
     second = fit(module, MotionDataModule(train=clips, batch_size=4, bucket=1), tmp_path / "second.ckpt")
     about = {"data": "tiny_2d", "source": "test", "licence": "none", "commands": [], "hardware": "none", "torch": "2",

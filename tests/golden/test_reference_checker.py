@@ -63,9 +63,7 @@ def test_a_small_mesh_has_the_published_depth() -> None:
     drawer = MeshRenderer(data["ras_faces"])
     vertices = data["ras_vertices"].reshape(-1, *data["ras_vertices"].shape[-2:])
     expected = data["ras_depth"].reshape(-1, height, width)
-    got = np.stack(
-        [drawer.depth(v, view, both_sides=True, nearest=0.005, linear_in_picture=True) for v in vertices]
-    )  # fmt: skip
+    got = np.stack([drawer.depth(v, view, both_sides=True, nearest=0.005, linear_in_picture=True) for v in vertices])
     got = np.where(np.isfinite(got), got, -1)
     off = np.abs(got - expected) > DEPTH
     edges = _edges(expected)

@@ -25,9 +25,11 @@ ROTATIONS, CONVERSION = 2e-6, 1e-5  # absolute tolerances; the README of the vec
 DRIFT = 1e-4  # of the root rotation that the published chain sums up from matrices that are not quite orthonormal
 HALF_TURN = 3.13  # radians; beyond it the sign of an axis is arbitrary, and matrices are compared
 MODES = {
-    "direct": {}, "velocity": {"from_velocities": True}, "equal": {"extra_frame": True},
+    "direct": {},
+    "velocity": {"from_velocities": True},
+    "equal": {"extra_frame": True},
     "velocity_equal": {"from_velocities": True, "extra_frame": True},
-}  # fmt: skip
+}
 
 
 @lru_cache
@@ -53,14 +55,23 @@ def test_rotations_are_turned_into_each_other_as_published() -> None:
     v = vectors("rotations.npz")
     matrices = v["axis_angle_to_mat3x3"]
     assert_close("axis angle to matrix", published.axis_angle_to_matrix(v["axis_angle"]), matrices, ROTATIONS)
-    assert_close("axis angle to 6D", published.matrix_to_rot6d_block(published.axis_angle_to_matrix(v["axis_angle"])),
-                 v["axis_angle_to_rot6d"], ROTATIONS)  # fmt: skip
+    assert_close(
+        "axis angle to 6D",
+        published.matrix_to_rot6d_block(published.axis_angle_to_matrix(v["axis_angle"])),
+        v["axis_angle_to_rot6d"],
+        ROTATIONS,
+    )
     assert_close("matrix to 6D", published.matrix_to_rot6d_block(matrices), v["mat3x3_to_rot6d"], ROTATIONS)
-    assert_close("axis angle to quaternion", published.axis_angle_to_quat_wxyz(v["axis_angle"]),
-                 v["axis_angle_to_quaternion"], ROTATIONS)  # fmt: skip
+    assert_close(
+        "axis angle to quaternion",
+        published.axis_angle_to_quat_wxyz(v["axis_angle"]),
+        v["axis_angle_to_quaternion"],
+        ROTATIONS,
+    )
     assert_axis_angles("matrix to axis angle", published.matrix_to_axis_angle(matrices), v["mat3x3_to_axis_angle"])
-    assert_axis_angles("quaternion to axis angle", published.quat_wxyz_to_axis_angle(v["quaternion"]),
-                       v["quaternion_to_axis_angle"])  # fmt: skip
+    assert_axis_angles(
+        "quaternion to axis angle", published.quat_wxyz_to_axis_angle(v["quaternion"]), v["quaternion_to_axis_angle"]
+    )
     decoded = published.rot6d_block_to_matrix(v["rot6d"])
     assert_close("6D to matrix", decoded, v["rot6d_to_mat3x3"], ROTATIONS)
     assert_axis_angles("6D to axis angle", published.matrix_to_axis_angle(decoded), v["rot6d_to_axis_angle"])
@@ -81,8 +92,12 @@ def test_conversion_of_a_clip_in_the_frame_of_its_camera(name: str, floor: str) 
         assert_close(f"{name} {block}", reference.features[:, columns], expected, atol)
     assert reference.extrinsic is not None
     assert_close(f"{name} camera", reference.extrinsic, v[f"out_extrinsic{suffix}"], CONVERSION)
-    assert_close(f"{name} intrinsics", torch.eye(3) if reference.intrinsic is None else reference.intrinsic,
-                 v["out_intrinsic"], CONVERSION)  # fmt: skip
+    assert_close(
+        f"{name} intrinsics",
+        torch.eye(3) if reference.intrinsic is None else reference.intrinsic,
+        v["out_intrinsic"],
+        CONVERSION,
+    )
     features, rows = published_features(
         v["in_global_orient"], v["in_body_pose"], v["in_transl"], v["rest_joints"], floor=floor
     )

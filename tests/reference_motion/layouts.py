@@ -70,14 +70,17 @@ def parameters(
 ) -> dict[str, Tensor]:
     vectors = person.vectors(num_joints, world=world)
     return {
-        "global_orient": vectors[:, :3].float(), "body_pose": vectors[:, 3:].float(),
+        "global_orient": vectors[:, :3].float(),
+        "body_pose": vectors[:, 3:].float(),
         "transl": person.transl(family, world=world).float(),
-    }  # fmt: skip
+    }
 
 
 def smplestx(folder: Path, person: Person, **changes: Any) -> Path:
-    full = {name: torch.full((person.num_frames, 1), value) for name, value in
-            (("focal_length", FOCAL), ("width", float(SIZE[0])), ("height", float(SIZE[1])))}  # fmt: skip
+    full = {
+        name: torch.full((person.num_frames, 1), value)
+        for name, value in (("focal_length", FOCAL), ("width", float(SIZE[0])), ("height", float(SIZE[1])))
+    }
     content = {**parameters(person), **full, **changes}
     torch.save({k: v for k, v in content.items() if v is not None}, folder / "clip_params.pt")
     return folder / "clip_params.pt"
@@ -89,8 +92,9 @@ def gvhmr(folder: Path, person: Person) -> Path:
     content = {
         "smpl_params_global": {**parameters(person, world=True), "betas": betas},
         "smpl_params_incam": {**parameters(person), "betas": betas},
-        "K_fullimg": K.expand(person.num_frames, 3, 3).clone(), "net_outputs": {"big": [torch.zeros(2)]},
-    }  # fmt: skip
+        "K_fullimg": K.expand(person.num_frames, 3, 3).clone(),
+        "net_outputs": {"big": [torch.zeros(2)]},
+    }
     torch.save(content, folder / "hmr4d_results.pt")
     return folder / "hmr4d_results.pt"
 
@@ -99,13 +103,14 @@ def wham(folder: Path, people: dict[int, Person], frames: dict[int, np.ndarray] 
     results: dict[int, dict[str, Any]] = collections.defaultdict(dict)
     for name, person in people.items():
         results[name] = {
-            "pose": person.vectors(24).float().numpy(), "trans": person.transl("smpl").float().numpy(),
+            "pose": person.vectors(24).float().numpy(),
+            "trans": person.transl("smpl").float().numpy(),
             "pose_world": person.vectors(24, world=True).float().numpy(),
             "trans_world": person.transl("smpl", world=True).float().numpy(),
             "betas": np.zeros((person.num_frames, 10), np.float32),
             "verts": np.zeros((person.num_frames, 5, 3), np.float32),
             "frame_ids": (frames or {}).get(name, np.arange(person.num_frames)),
-        }  # fmt: skip
+        }
     joblib.dump(results, folder / "wham_output.pkl")
     return folder / "wham_output.pkl"
 
@@ -137,17 +142,21 @@ def tram(folder: Path, person: Person, *, with_camera: bool = True, track: int =
     (folder / "hps").mkdir(exist_ok=True)
     path = folder / "hps" / f"hps_track_{track}.npy"
     content: Any = {
-        "pred_rotmat": person.rotations.float(), "pred_trans": person.transl("smpl").float()[:, None],
-        "pred_shape": torch.zeros(person.num_frames, 10), "frame": torch.arange(person.num_frames),
+        "pred_rotmat": person.rotations.float(),
+        "pred_trans": person.transl("smpl").float()[:, None],
+        "pred_shape": torch.zeros(person.num_frames, 10),
+        "frame": torch.arange(person.num_frames),
         "pred_cam": torch.zeros(person.num_frames, 3),
-    }  # fmt: skip
+    }
     np.save(path, content, allow_pickle=True)
     if with_camera:
         flip = torch.diag(torch.tensor([1.0, -1.0, -1.0])).double()  # its world has the axes of the first camera
         camera: Any = {
-            "pred_cam_R": (flip @ person.R_w).float().numpy(), "pred_cam_T": (person.t_w @ flip).float().numpy(),
-            "img_focal": np.float64(FOCAL), "img_center": np.array(SIZE) / 2,
-        }  # fmt: skip
+            "pred_cam_R": (flip @ person.R_w).float().numpy(),
+            "pred_cam_T": (person.t_w @ flip).float().numpy(),
+            "img_focal": np.float64(FOCAL),
+            "img_center": np.array(SIZE) / 2,
+        }
         np.save(folder / "camera.npy", camera, allow_pickle=True)
     return path
 
@@ -160,21 +169,25 @@ def prompthmr(folder: Path, people: dict[int, Person]) -> Path:
         "camera_world": {"img_focal": FOCAL, "img_center": np.array(SIZE) / 2, "Rwc": np.zeros((2, 3, 3))},
         "people": {
             name: {
-                "frames": np.arange(person.num_frames), "track_id": name,
+                "frames": np.arange(person.num_frames),
+                "track_id": name,
                 "smplx_cam": {
-                    "rotmat": np.pad(person.rotations[:, :22].float().numpy(), ((0, 0), (0, 33), (0, 0), (0, 0))) +
-                    np.eye(3, dtype=np.float32) * (np.arange(55) > 21)[None, :, None, None],
-                    "shape": np.zeros((person.num_frames, 10)), "trans": person.transl("smplx").float().numpy(),
+                    "rotmat": np.pad(person.rotations[:, :22].float().numpy(), ((0, 0), (0, 33), (0, 0), (0, 0)))
+                    + np.eye(3, dtype=np.float32) * (np.arange(55) > 21)[None, :, None, None],
+                    "shape": np.zeros((person.num_frames, 10)),
+                    "trans": person.transl("smplx").float().numpy(),
                 },
                 "smplx_world": {
-                    "pose": whole(person, True), "shape": np.zeros((person.num_frames, 10)),
+                    "pose": whole(person, True),
+                    "shape": np.zeros((person.num_frames, 10)),
                     "trans": person.transl("smplx", world=True).float().numpy(),
                 },
             }
             for name, person in people.items()
         },
-        "has_tracks": True, "masks": None,
-    }  # fmt: skip
+        "has_tracks": True,
+        "masks": None,
+    }
     joblib.dump(tree, folder / "results.pkl")
     return folder / "results.pkl"
 
@@ -187,10 +200,16 @@ def camerahmr(folder: Path, person: Person) -> Path:
     weak = np.stack([scale, *(transl[:, :2] - 2 * np.array([30.0, -20.0]) / (scale * box)[:, None]).T], 1)
     rotations = person.rotations.float().numpy()
     tree = {
-        "global_orient": rotations[:, :1], "body_pose": rotations[:, 1:], "betas": np.zeros((person.num_frames, 10)),
-        "pred_cam": weak, "box_size": box, "box_center": np.tile(center, (person.num_frames, 1)),
-        "focal_length": FOCAL, "img_size": np.array([SIZE[1], SIZE[0]]), "fps": 25.0,
-    }  # fmt: skip
+        "global_orient": rotations[:, :1],
+        "body_pose": rotations[:, 1:],
+        "betas": np.zeros((person.num_frames, 10)),
+        "pred_cam": weak,
+        "box_size": box,
+        "box_center": np.tile(center, (person.num_frames, 1)),
+        "focal_length": FOCAL,
+        "img_size": np.array([SIZE[1], SIZE[0]]),
+        "fps": 25.0,
+    }
     joblib.dump(tree, folder / "camerahmr.pkl")
     return folder / "camerahmr.pkl"
 
@@ -204,8 +223,14 @@ def amass(folder: Path, person: Person, family: str = "smplh", key: str = "mocap
     trans = (person.transl(family, world=True) + rest) @ to_z.mT - rest
     width = {"smplh": 156, "smplx": 165}[family]
     poses = np.pad(vectors.flatten(1).numpy(), ((0, 0), (0, width - 66)))
-    np.savez(folder / "walk_poses.npz", poses=poses, trans=trans.numpy(), betas=np.zeros(16), gender=np.array("male"),
-             **{key: np.array(120.0)})  # fmt: skip  # pyright: ignore[reportArgumentType]
+    np.savez(
+        folder / "walk_poses.npz",
+        poses=poses,
+        trans=trans.numpy(),
+        betas=np.zeros(16),
+        gender=np.array("male"),
+        **{key: np.array(120.0)},
+    )  # pyright: ignore[reportArgumentType]
     return folder / "walk_poses.npz"
 
 

@@ -64,12 +64,13 @@ def test_smplestx_in_every_accepted_form(tmp_path: Path, shapes: str) -> None:
     given = layouts.parameters(person)
     changes = {
         "(T,1,3) and (T,21,3)": {
-            "global_orient": given["global_orient"][:, None], "body_pose": given["body_pose"].reshape(-1, 21, 3)
+            "global_orient": given["global_orient"][:, None],
+            "body_pose": given["body_pose"].reshape(-1, 21, 3),
         },
         "numbers": {"focal_length": FOCAL, "width": torch.tensor(640.0), "height": torch.tensor([480])},
         "float64": {name: value.double() for name, value in given.items()},
         "arrays": {name: value.numpy() for name, value in given.items()},
-    }[shapes]  # fmt: skip
+    }[shapes]
     clip = read_clip(layouts.smplestx(tmp_path, person, **changes))
     assert_joints(clip, person.joints())
     assert clip.camera is not None and clip.camera.K is not None and float(clip.camera.K[0, 0]) == FOCAL

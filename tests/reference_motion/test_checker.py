@@ -66,11 +66,13 @@ def test_every_file_gets_a_camera_that_sees_the_person(tmp_path: Path, case: str
     known = reference()
     content = {"motion": known.features, "extrinsic": known.extrinsic, "intrinsic": known.intrinsic}
     forms = {
-        "camera": content, "identity": {**content, "intrinsic": torch.eye(3)}, "bare": known.features,
+        "camera": content,
+        "identity": {**content, "intrinsic": torch.eye(3)},
+        "bare": known.features,
         "no intrinsic": {k: v for k, v in content.items() if k != "intrinsic"},
         "no extrinsic": {k: v for k, v in content.items() if k != "extrinsic"},
         "extended": torch.cat([known.features, torch.zeros(len(known.features), 150)], 1),
-    }  # fmt: skip
+    }
     torch.save(forms[case], tmp_path / "clip.x.pt")
     loaded = load_reference(tmp_path / "clip.x.pt")
     files = write_checks(loaded, tmp_path, "clip", CheckOptions(kinds=("depth",), size=(96, 96)))

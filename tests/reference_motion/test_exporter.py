@@ -204,7 +204,11 @@ def test_the_shell_script_takes_the_words_of_the_published_one(folder: Path, wor
     install(folder)
     done = subprocess.run(
         ["sh", "scripts/inference.sh", "smplest_x_h", "clip.mp4", *words],
-        cwd=folder, env={**os.environ, "PYTHON": "echo"}, capture_output=True, text=True, check=True,
-    )  # fmt: skip
+        cwd=folder,
+        env={**os.environ, "PYTHON": "echo"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     expected = f"main/export_parameters.py --ckpt_name smplest_x_h --video demo/clip.mp4 {rest}"
     assert done.stdout.strip() == expected.strip()

@@ -71,9 +71,11 @@ def archive(tmp_path: Path) -> Archive:
         {"global_id": n, "prompt": "a person walks", "motion_path": f"m/{name}.pt"} for n, name in enumerate(files)
     ]
     entries += [
-        {"id": "only text", "prompt": "a jump", "use_ref_motion": True}, "no object", {"id": 8, "motion_path": [1]},
+        {"id": "only text", "prompt": "a jump", "use_ref_motion": True},
+        "no object",
+        {"id": 8, "motion_path": [1]},
         {"id": "abc", "prompt": 3, "motion_path": "m/good.pt", "extra": {"kept": 1}},
-    ]  # fmt: skip
+    ]
     (tmp_path / "a.json").write_text(json.dumps(entries))
     return read_archive(tmp_path / "a.json")
 
@@ -88,9 +90,7 @@ def test_without_a_judge_the_rules_decide_alone(archive: Archive) -> None:
     reasons = [" ".join(record.reasons) for record in records if record]
     assert "jitter" in reasons[1] and "not below 0.04" in reasons[1] and "not found" in reasons[2].lower()
     assert "row 0" in reasons[4] and "276" in reasons[5]
-    assert counts(records) == {
-        "yes": 2, "no": 5, "undecided": 1, "no motion": 2, "not looked at": 0, "errors": 6
-    }  # fmt: skip
+    assert counts(records) == {"yes": 2, "no": 5, "undecided": 1, "no motion": 2, "not looked at": 0, "errors": 6}
 
 
 @pytest.mark.parametrize("decision", Decision)

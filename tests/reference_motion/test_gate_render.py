@@ -41,8 +41,11 @@ def reference(frames: int = 6) -> ReferenceMotion:
 def archive(tmp_path: Path) -> Archive:
     save_reference(tmp_path / "m.pt", reference())
     entries: list[Any] = [
-        {"id": "a/b", "motion_path": "m.pt", "kept": [1]}, {"id": 2}, {"id": 3, "motion_path": "no.pt"}, 4,
-    ]  # fmt: skip
+        {"id": "a/b", "motion_path": "m.pt", "kept": [1]},
+        {"id": 2},
+        {"id": 3, "motion_path": "no.pt"},
+        4,
+    ]
     (tmp_path / "a.json").write_text(json.dumps(entries))
     return read_archive(tmp_path / "a.json")
 

@@ -123,12 +123,13 @@ def test_one_frame_and_hips_above_each_other_are_refused() -> None:
 @pytest.mark.parametrize(
     ("part", "said"),
     [
-        ({"fps": "fast"}, "could not convert"), ({"fps": [20]}, "'fps' is list"),
+        ({"fps": "fast"}, "could not convert"),
+        ({"fps": [20]}, "'fps' is list"),
         ({"intrinsic": torch.zeros(3, 3)}, "expected focal lengths"),
         ({"intrinsic": torch.full((3, 3), float("nan"))}, "expected focal lengths"),
         ({"extrinsic": torch.full((11, 9), float("nan"))}, "'extrinsic' is not finite"),
     ],
-)  # fmt: skip
+)
 def test_invalid_parts_are_named(part: dict[str, Any], said: str) -> None:
     features = convert(posed_clip(), fps=None).features
     with pytest.raises(ValueError, match=said):

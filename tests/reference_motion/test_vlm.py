@@ -52,9 +52,7 @@ class Asked:
     ):
         self.slept: list[float] = []
         backend = OpenAIBackend(known.url, "eyes", key="secret", send=send, timeout=timeout)
-        self.judge = AskedJudge(
-            backend, patience=Patience(**more), cache=ContentCache(cache), sleep=self.slept.append
-        )  # fmt: skip
+        self.judge = AskedJudge(backend, patience=Patience(**more), cache=ContentCache(cache), sleep=self.slept.append)
 
     def ask(self, clip: Path | None, description: str = "a person jumps") -> Any:
         return self.judge.verdict(Question(description, clip, "7"))

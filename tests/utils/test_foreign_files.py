@@ -22,10 +22,15 @@ def tree() -> dict[str, Any]:
     people: dict[Any, Any] = collections.defaultdict(dict)
     people[3] = {"pose": rng.normal(size=(5, 72)).astype(np.float32), "ids": np.arange(5), "none": None}
     return {
-        "people": people, "names": ["a", "b"], "fortran": np.asfortranarray(rng.normal(size=(4, 3))),
-        "empty": np.zeros((0, 3)), "scalar": np.float64(2.5), "tensor": torch.arange(6.0).reshape(2, 3).T,
-        "objects": np.array([np.ones(2), np.zeros(3)], dtype=object), "flags": np.array([True, False]),
-    }  # fmt: skip
+        "people": people,
+        "names": ["a", "b"],
+        "fortran": np.asfortranarray(rng.normal(size=(4, 3))),
+        "empty": np.zeros((0, 3)),
+        "scalar": np.float64(2.5),
+        "tensor": torch.arange(6.0).reshape(2, 3).T,
+        "objects": np.array([np.ones(2), np.zeros(3)], dtype=object),
+        "flags": np.array([True, False]),
+    }
 
 
 def assert_same(found: Any, expected: Any) -> None:

@@ -88,8 +88,10 @@ def import_keypoints(
     if sizeless:
         logger.warning(
             "%d files do not contain the size of their images, such as %s. Methods that need it refuse the store; "
-            "pass it with --size WIDTH HEIGHT.", len(sizeless), sizeless[0],
-        )  # fmt: skip
+            "pass it with --size WIDTH HEIGHT.",
+            len(sizeless),
+            sizeless[0],
+        )
 
     def annotate(clip: ClipRecord) -> list[Caption]:
         return [Caption(text, tuple(pos_tokens(text))) for text in told[clip.name]]

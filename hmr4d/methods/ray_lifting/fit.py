@@ -28,9 +28,11 @@ NUM_LENGTHS = int(GROUPS.max()) + 1
 SHORTEST = 0.01  # meters; smallest bone length
 # Indices of the bones of each rigid body (hub): left, right, middle.
 HUBS = torch.tensor(
-    [[_CHILDREN.index(SMPL22.index(name)) for name in names]
-     for names in (("left_hip", "right_hip", "spine1"), ("left_collar", "right_collar", "neck"))]
-)  # fmt: skip
+    [
+        [_CHILDREN.index(SMPL22.index(name)) for name in names]
+        for names in (("left_hip", "right_hip", "spine1"), ("left_collar", "right_collar", "neck"))
+    ]
+)
 
 
 def _ancestors() -> Tensor:

@@ -33,11 +33,15 @@ def _tracks(source: Source) -> dict[str, BodyTrack]:
     place = placement(poses[:, :3], values["trans"], "z", "poses")
     return {
         "0": BodyTrack(
-            FAMILIES.get(poses.shape[1], "smplh"), rotations[:, 1:], {"world": place}, betas=mean_betas(tree, "betas"),
+            FAMILIES.get(poses.shape[1], "smplh"),
+            rotations[:, 1:],
+            {"world": place},
+            betas=mean_betas(tree, "betas"),
             gender=text if text in ("male", "female") else "neutral",
-            fps=None if rate is None else first_number(tree[rate], rate), usual_fps=120.0,
+            fps=None if rate is None else first_number(tree[rate], rate),
+            usual_fps=120.0,
         )
-    }  # fmt: skip
+    }
 
 
 AMASS = Adapter("amass", "AMASS", _matches, _tracks)

@@ -53,12 +53,17 @@ def _tracks(source: Source) -> dict[str, BodyTrack]:
     is_smpl = body.reshape(len(body), -1).shape[1] in (69, 207)
     return {
         "0": BodyTrack(
-            "smpl" if is_smpl else "smplx", body_of(body, "body_pose", len(where.root)), {"camera": where},
-            None if frames is None else frame_numbers(tree[frames], frames), mean_betas(tree, "betas"),
-            fps=None if rate is None else first_number(tree[rate], rate), K=camera_of(focal, size), size=size,
+            "smpl" if is_smpl else "smplx",
+            body_of(body, "body_pose", len(where.root)),
+            {"camera": where},
+            None if frames is None else frame_numbers(tree[frames], frames),
+            mean_betas(tree, "betas"),
+            fps=None if rate is None else first_number(tree[rate], rate),
+            K=camera_of(focal, size),
+            size=size,
             remarks=remarks,
         )
-    }  # fmt: skip
+    }
 
 
 def full_translation(tree: Mapping[str, Any], focal: float, size: tuple[int, int]) -> np.ndarray:

@@ -77,10 +77,15 @@ def _track(rows: list[tuple[int, Mapping[str, Any], int]], guessed: int, shots: 
     if sizes:
         size = picture_size(sizes[0], "size")
     return BodyTrack(
-        "smpl", body_of(body, "body_pose", len(rows)), {"camera": placement(orient[:, None], transl, CAMERA_UP)},
-        frames, mean_betas({"betas": [p["betas"] for p in people]}, "betas") if has(people[0], "betas") else None,
-        K=camera_of(FOCAL_SHARE * max(size), size) if size else None, size=size, remarks=tuple(remarks),
-    )  # fmt: skip
+        "smpl",
+        body_of(body, "body_pose", len(rows)),
+        {"camera": placement(orient[:, None], transl, CAMERA_UP)},
+        frames,
+        mean_betas({"betas": [p["betas"] for p in people]}, "betas") if has(people[0], "betas") else None,
+        K=camera_of(FOCAL_SHARE * max(size), size) if size else None,
+        size=size,
+        remarks=tuple(remarks),
+    )
 
 
 PHALP = Adapter("4dhumans", "4D-Humans / PHALP", _matches, _tracks)

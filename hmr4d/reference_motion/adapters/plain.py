@@ -64,12 +64,18 @@ def parameter_track(tree: Mapping[Any, Any], up: str | None, usual_fps: float = 
     rate, frames = named(tree, RATES), named(tree, FRAMES)
     size, K, remarks = _camera(tree)
     return BodyTrack(
-        "smpl" if is_smpl else "smplx", body_of(pose, body, len(where.root)),
+        "smpl" if is_smpl else "smplx",
+        body_of(pose, body, len(where.root)),
         {"camera" if up == CAMERA_UP else "world": where},
-        None if frames is None else frame_numbers(tree[frames], frames), mean_betas(tree, *SHAPE),
-        fps=None if rate is None else first_number(tree[rate], rate), usual_fps=usual_fps, K=K, size=size,
-        is_level=up is not None, remarks=remarks,
-    )  # fmt: skip
+        None if frames is None else frame_numbers(tree[frames], frames),
+        mean_betas(tree, *SHAPE),
+        fps=None if rate is None else first_number(tree[rate], rate),
+        usual_fps=usual_fps,
+        K=K,
+        size=size,
+        is_level=up is not None,
+        remarks=remarks,
+    )
 
 
 def _camera(tree: Mapping[Any, Any]) -> tuple[tuple[int, int] | None, Any, tuple[str, ...]]:

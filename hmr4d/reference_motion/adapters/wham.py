@@ -42,9 +42,14 @@ def _track(person: Mapping[str, Any], source: Source) -> BodyTrack:
     frames = frame_numbers(person.get("frame_ids"), "frame_ids")
     focal = math.hypot(*source.size) if source.size else None  # WHAM's assumption for a video without calibration
     return BodyTrack(
-        "smpl", body_of(pose[:, 3:], "pose", len(pose)), places, frames, mean_betas(person, "betas"),
-        K=camera_of(focal, source.size), size=source.size,
-    )  # fmt: skip
+        "smpl",
+        body_of(pose[:, 3:], "pose", len(pose)),
+        places,
+        frames,
+        mean_betas(person, "betas"),
+        K=camera_of(focal, source.size),
+        size=source.size,
+    )
 
 
 WHAM = Adapter("wham", "WHAM", _matches, _tracks)

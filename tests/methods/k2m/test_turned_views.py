@@ -128,9 +128,13 @@ def trained(
         pipeline, optimizer=partial(torch.optim.Adam, lr=1e-3), balance_batches=0, decay_steps=8, final_lr=0.1, **rates
     )
     trainer = pl.Trainer(
-        accelerator="cpu", max_epochs=epochs, logger=False, enable_checkpointing=False, enable_progress_bar=False,
+        accelerator="cpu",
+        max_epochs=epochs,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
         enable_model_summary=False,
-    )  # fmt: skip
+    )
     trainer.fit(module, datamodule=Clips(), ckpt_path=checkpoint, weights_only=False)
     return trainer, module
 

@@ -20,9 +20,13 @@ from hmr4d.nn.text import HashTextEncoder
 
 CODES, LAYERS, TEXT_DIM = 16, 3, 8
 OWN_START: dict[str, Any] = {  # what the small tokenizer has and the published one has not
-    "adapter_depth": 0, "norm": "person", "rotation": "root_6d", "translation": "path", "start": "same_scale",
+    "adapter_depth": 0,
+    "norm": "person",
+    "rotation": "root_6d",
+    "translation": "path",
+    "start": "same_scale",
     "quantize_after": 30,
-}  # fmt: skip
+}
 
 
 def tiny_tokenizer(**options: object) -> MotionTokenizer:

@@ -32,8 +32,11 @@ LEAST_FOCAL = 1e-6
 LEAST_OVERLAP = 0.1  # smallest intersection over union of consecutive boxes of a person
 LONGEST_LOST = 2.0  # seconds; after a longer gap it may be another person
 PARAMETERS = {  # name in the file: name in the network
-    "global_orient": "smplx_root_pose", "body_pose": "smplx_body_pose", "transl": "cam_trans", "betas": "smplx_shape",
-}  # fmt: skip
+    "global_orient": "smplx_root_pose",
+    "body_pose": "smplx_body_pose",
+    "transl": "cam_trans",
+    "betas": "smplx_shape",
+}
 
 
 def retarget_camera(
@@ -173,9 +176,12 @@ class Network:
         tools = importlib.import_module("utils.data_utils")
         model, (height, width) = self.config.model, picture.shape[:2]
         square = tools.process_bbox(
-            bbox=np.array([*box[:2], *(box[2:] - box[:2])]), img_width=width, img_height=height,
-            input_img_shape=model.input_img_shape, ratio=getattr(self.config.data, "bbox_ratio", 1.25),
-        )  # fmt: skip
+            bbox=np.array([*box[:2], *(box[2:] - box[:2])]),
+            img_width=width,
+            img_height=height,
+            input_img_shape=model.input_img_shape,
+            ratio=getattr(self.config.data, "bbox_ratio", 1.25),
+        )
         if square is None:
             return None
         patch = tools.generate_patch_image(
