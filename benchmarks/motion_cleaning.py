@@ -73,7 +73,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--store", type=Path, required=True)
     parser.add_argument("--split", default="test")
-    parser.add_argument("--weights", help="a released model, such as motion2to3-bandai")
+    parser.add_argument("--weights", help="a released model, such as motion2to3-everyday")
     parser.add_argument("--contents", nargs="+", default=["walk", "walk-turn-left", "run", "wave-both-hands"])
     parser.add_argument("--clips", type=int, default=12, help="of each content at most")
     parser.add_argument("--out", type=Path, default=Path("outputs/motion_cleaning.json"))

@@ -89,11 +89,11 @@ def test_wheel_takes_no_release_that_git_does_not_track(tmp_path: Path) -> None:
 
 
 def test_installed_package_finds_what_ships_from_any_folder(built: Path, tmp_path: Path) -> None:
-    words = ["exp=motion2to3/pretrain_2d", "data=cmu", "--cfg", "job", "--resolve"]
+    words = ["exp=motion2to3/everyday", "data=cmu", "--cfg", "job", "--resolve"]
     done = run_installed(built, tmp_path, ["train", *words])
     assert done.returncode == 0, done.stderr
     inputs = built / "hmr4d" / "_shipped" / "inputs"
-    for name in ("cmu", "checkpoints/hmr4d/motion2to3-bandai-2d", "checkpoints/hmr4d/evaluator-bandai"):
+    for name in ("cmu", "checkpoints/hmr4d/motion2to3-everyday", "checkpoints/hmr4d/evaluator-bandai"):
         assert (inputs / name).is_dir() and f": {inputs / name}\n" in done.stdout
     assert "outputs: outputs\n" in done.stdout
 

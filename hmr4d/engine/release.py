@@ -18,7 +18,7 @@ from hmr4d.engine.run import finished_steps
 from hmr4d.methods.registry import method_of_config
 from hmr4d.nn.action_index import load_actions
 from hmr4d.utils.files import file_hash, write_text
-from hmr4d.utils.releases import card
+from hmr4d.utils.releases import TRAINING_NAME, card
 from hmr4d.utils.weights import WEIGHTS_NAME
 
 
@@ -71,7 +71,7 @@ def release(request: ReleaseRequest) -> Path:
         release_evaluator(checkpoint, request.out, about, notice)
     else:
         release_method(cfg, checkpoint, request.out, about, notice, request.actions, request.parts)
-    write_text(request.out / "training_config.yaml", OmegaConf.to_yaml(cfg))
+    write_text(request.out / TRAINING_NAME, OmegaConf.to_yaml(cfg))
     return request.out
 
 

@@ -25,6 +25,7 @@ from hmr4d.engine.compose import check_targets, listed, load_config, save_config
 from hmr4d.engine.published_names import map_targets
 from hmr4d.methods.registry import method_of_config
 from hmr4d.utils.progress import bars_are_shown
+from hmr4d.utils.releases import TRAINING_NAME
 
 logger = logging.getLogger(__name__)
 
@@ -82,7 +83,10 @@ def starting_weights(cfg: DictConfig) -> Any:
     if cfg.task != "fit":
         weights = cfg.ckpt_path if cfg.ckpt_path is not None else cfg.shipped_weights
         if weights is None and cfg.get("score_only") is None:
-            raise ValueError(f"Task {cfg.task} needs trained weights: give ckpt_path=<checkpoint or released model>.")
+            raise ValueError(
+                f"Task {cfg.task} needs trained weights, and none ship for {cfg.exp_name}: give ckpt_path=<checkpoint "
+                "or released model>."
+            )
         return weights
     if resumes(cfg):  # the checkpoint of the run contains all weights
         return None
@@ -186,11 +190,11 @@ def continue_curve(csv_logger: CSVLogger, steps: int) -> None:
 
 
 def adopt_settings(cfg: DictConfig, overrides: Sequence[str] = ()) -> list[str]:
-    """Sets the options of a task to those of its checkpoint, except options on the command line.
+    """Sets the options of a task to those of its weights, except options on the command line.
 
     Args:
-        cfg: configuration of a task that generates or scores; changed in place. Nothing is adopted if `ckpt_path` is
-            not a checkpoint of a run.
+        cfg: configuration of a task that generates or scores; changed in place. The weights are a checkpoint of a run
+            or, without `ckpt_path`, the released model `shipped_weights`; nothing is adopted from other weights.
         overrides: words of the command line; their settings are kept, also within an adopted group.
 
     Returns:
@@ -199,15 +203,15 @@ def adopt_settings(cfg: DictConfig, overrides: Sequence[str] = ()) -> list[str]:
     Raises:
         ValueError: the saved configuration names a class that is not trusted, see `check_targets`.
     """
-    if not isinstance(cfg.ckpt_path, str):
-        return []
-    path = Path(cfg.ckpt_path).parent.parent / "config.yaml"
-    if not path.is_file() or Path(cfg.ckpt_path).suffix != ".ckpt":
+    path = settings_file(cfg)
+    if path is None:
         return []
     saved = load_config(path)
     named = {word.lstrip("+~").partition("=")[0] for word in overrides}
     taken = []
     method = method_of_config(cfg)
+    if cfg.ckpt_path is None and method is not None:
+        method.set_released(saved, path.parent)
     for key in () if method is None else method.trained_settings:
         before, now = OmegaConf.select(saved, key), OmegaConf.select(cfg, key)
         if before is None or any(name == key or key.startswith(f"{name}.") for name in named):
@@ -226,9 +230,22 @@ def adopt_settings(cfg: DictConfig, overrides: Sequence[str] = ()) -> list[str]:
     if "pipeline" in saved and method_of_config(saved) in (None, method):
         with open_dict(cfg):
             taken += _adopt_values(cfg.pipeline, saved.pipeline, "pipeline", named)
+            if cfg.ckpt_path is None and "network" in taken:  # sampling was chosen for the network
+                taken += _adopt_values(cfg.pipeline.sampling, saved.pipeline.sampling, "pipeline.sampling", named)
     if taken:
         logger.info("%s: adopted from %s.", ", ".join(taken), path)
     return taken
+
+
+def settings_file(cfg: DictConfig) -> Path | None:
+    """The configuration with which the weights of a task were trained; None if there is none."""
+    if isinstance(cfg.ckpt_path, str) and Path(cfg.ckpt_path).suffix == ".ckpt":
+        path = Path(cfg.ckpt_path).parent.parent / "config.yaml"
+    elif cfg.ckpt_path is None and cfg.shipped_weights is not None:
+        path = Path(cfg.shipped_weights) / TRAINING_NAME
+    else:
+        return None
+    return path if path.is_file() else None
 
 
 def _adopt_values(node: DictConfig, saved: DictConfig, place: str, named: set[str]) -> list[str]:

@@ -351,6 +351,9 @@ class Method(ABC):
         del cfg
         return {}
 
+    def set_released(self, cfg: DictConfig, folder: Path) -> None:  # noqa: B027 - most trainings need no other file
+        """Changes the configuration of a training, in place, to that of its release: paths are those of the folder."""
+
     def joined(self, cfg: DictConfig, others: Sequence[DictConfig]) -> DictConfig:
         """The configuration of a complete model from those of the trainings of its parts.
 

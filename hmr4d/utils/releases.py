@@ -15,6 +15,7 @@ from hmr4d.utils.places import inputs_folder, shipped_folder
 from hmr4d.utils.weights import WEIGHTS_NAME
 
 CONFIG_NAME = "config.json"
+TRAINING_NAME = "training_config.yaml"  # configuration of the training
 
 
 def release_folders() -> list[Path]:
@@ -108,7 +109,7 @@ def card(
         "hardware": f"{about['hardware']}, torch {about['torch']}",
     }
     table = "\n".join(f"| {key} | {value} |" for key, value in {**rows, **shared}.items())
-    commands = "\n".join(about["commands"]) or "see training_config.yaml"
+    commands = "\n".join(about["commands"]) or f"see {TRAINING_NAME}"
     parts = [f"# {name}", before, f"| | |\n|---|---|\n{table}", f"Trained by\n\n```bash\n{commands}\n```", after]
     return "\n\n".join([part for part in parts if part] + [f"## Data notice\n\n{notice.strip()}"]) + "\n"
 

@@ -20,6 +20,7 @@ from hmr4d.camera.camera_files import read_camera
 from hmr4d.cli.lift import main
 from hmr4d.export.motion_npz import load_motion_npz
 from hmr4d.geometry.rigs import project
+from hmr4d.methods.defaults import TEXT_MODEL
 from hmr4d.methods.mocap2to3.method import METHOD
 from hmr4d.motion.procedural import synthetic_joints
 from tests.methods.mocap2to3.tiny import CAM_DIM, GRID, NUM_CONDITION, NUM_FEATURES, tiny_denoiser, tiny_pipeline
@@ -295,7 +296,7 @@ def test_people_of_whom_too_little_is_seen_are_skipped(tmp_path: Path, caplog: p
         (["--method", "mocap2to3", "--model", "no-such-model"], "no-such-model"),
         (["--guess", "ray-lifting"], "ground_ray takes no guess"),
         (["--method", "guess"], "--method is 'guess'; choose model (which --model names, here one of ray_lifting)"),
-        (["--method", "model", "--model", "motion2to3-bandai"], "Motion-2-to-3 samples motion from text"),
+        (["--method", "model", "--model", TEXT_MODEL], "Motion-2-to-3 samples motion from text"),
     ],
 )
 def test_mistakes_are_named(

@@ -17,6 +17,7 @@ from hmr4d.engine.published_names import translate_overrides
 from hmr4d.engine.run import run
 from hmr4d.methods import registry
 from hmr4d.methods.base import Method, Pipeline
+from hmr4d.methods.defaults import TEXT_MODEL
 from hmr4d.methods.published_names import PublishedNameError
 from hmr4d.methods.registry import (
     built_in,
@@ -119,7 +120,7 @@ def test_methods_without_weights_are_ready_by_their_names(tmp_path: Path) -> Non
 
 def test_missing_capabilities_are_reported_in_one_sentence() -> None:
     with pytest.raises(ValueError, match="needs a method that lifts 2D keypoints.*Motion-2-to-3 samples motion from"):
-        load_released("motion2to3-bandai", needs="lift")
+        load_released(TEXT_MODEL, needs="lift")
     lifter = load_pipeline("mocap2to3-bandai")
     assert (lifter.can("lift"), lifter.can("sample")) == (True, False)
     with pytest.raises(ValueError, match="has no `.sample`: it lifts 2D keypoints to 3D motion with `.lift`"):

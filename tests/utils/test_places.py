@@ -32,8 +32,8 @@ def test_inputs_of_the_user_come_first(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_a_released_model_is_called_by_its_name(tmp_path: Path) -> None:
-    folder = release_folders()[1] / "motion2to3-bandai"
-    assert model_metadata(folder, folder)["model"] == "motion2to3-bandai"
+    folder = release_folders()[1] / "ray-lifting"
+    assert model_metadata(folder, folder)["model"] == "ray-lifting"
     assert model_metadata(tmp_path / "mine", tmp_path / "mine")["model"] == str(tmp_path / "mine")
 
 

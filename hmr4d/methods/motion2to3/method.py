@@ -20,7 +20,7 @@ from hmr4d.nn.text import build_text_encoder
 from hmr4d.nn.text_adapter import ADAPTER_NAME
 from hmr4d.representation.motion2d import Motion2DCodec, Statistics
 from hmr4d.utils.files import atomic_path
-from hmr4d.utils.releases import plain
+from hmr4d.utils.releases import plain, read_release_config
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -61,6 +61,12 @@ class Motion2to3(Method):
 
     def settings(self, cfg: DictConfig) -> dict[str, Any]:
         return {"network": plain(cfg.network), "text_encoder": _text_settings(cfg)}
+
+    def set_released(self, cfg: DictConfig, folder: Path) -> None:
+        adapter = folder / ADAPTER_NAME
+        cfg.motion.statistics = str(folder / STATISTICS_NAME)
+        cfg.pipeline.text_adapter = str(adapter) if adapter.is_file() else None
+        cfg.pipeline.sampling.update(read_release_config(folder, kind=self.format, version=self.version)["sampling"])
 
     def describe(self, pipeline: Motion2to3Pipeline) -> dict[str, Any]:
         return {

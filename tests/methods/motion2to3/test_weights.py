@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import sys
@@ -14,11 +15,13 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from hmr4d.methods.motion2to3.method import METHOD
 from hmr4d.methods.motion2to3.published_weights import is_published, translate, translate_key
 from hmr4d.methods.motion2to3.weights import FREEZE_GROUPS, WEIGHTS
 from hmr4d.nn.training import freeze_parameters
+from hmr4d.utils.releases import CONFIG_NAME
 from hmr4d.utils.weights import WEIGHTS_NAME
-from tests.methods.motion2to3.tiny import tiny_denoiser, tiny_pipeline
+from tests.methods.motion2to3.tiny import TEXT_DIM, tiny_denoiser, tiny_pipeline
 
 SINGLE = {"use_views": False, "cam_dim": 0, "separate_root_head": False}
 
@@ -118,6 +121,25 @@ def test_half_precision_release(as_folder: bool, tmp_path: Path) -> None:
     for key, value in pipeline.denoiser.state_dict().items():
         assert value.dtype == torch.float32
         assert torch.equal(value, source.state_dict()[key].half().float())
+
+
+def test_a_release_without_the_settings_of_later_versions_loads_as_before(tmp_path: Path) -> None:
+    """Such a folder names its features, and neither a class of network nor options that came later."""
+    written = tiny_pipeline(tiny_denoiser(), num_views=2, step="ddim")
+    sizes = {"num_features": 44, "text_dim": TEXT_DIM, "dim": 16, "ff_dim": 24, "num_layers": 2, "num_heads": 2}
+    network = sizes | {"dropout": 0.0, "cam_dim": 5, "use_views": True, "separate_root_head": True}
+    encoder = {"name": "hash", "folder": None, "dim": TEXT_DIM}
+    METHOD.save(tmp_path, written, {"network": network, "text_encoder": encoder}, {"licence": "free"})
+    config = json.loads((tmp_path / CONFIG_NAME).read_text())
+    for key in ("network_class", "joint_convention", "metres_per_unit"):
+        del config[key]
+    for key in ("spacing", "action_pull", "smooth", "rigid_bones", "plant_feet"):
+        del config["sampling"][key]
+    (tmp_path / CONFIG_NAME).write_text(json.dumps(config))
+    loaded = METHOD.load(tmp_path)
+    WEIGHTS.load(written, tmp_path)  # rounded to half precision
+    request = {"texts": ["a walk"], "seconds": 1.5, "seed": 3}
+    assert torch.equal(loaded.sample(**request).joints3d, written.sample(**request).joints3d)
 
 
 def test_single_view_checkpoint_starts_several_views(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
