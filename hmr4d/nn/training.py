@@ -21,6 +21,7 @@ from hmr4d.utils.releases import model_metadata
 from hmr4d.utils.weights import WeightFiles
 
 logger = logging.getLogger(__name__)
+_ADAPTER = "pipeline.text_adapter."  # prefix of its parameters in a checkpoint
 
 
 class TrainablePipeline(Protocol):
@@ -98,6 +99,20 @@ class PipelineModule(pl.LightningModule):
         self.weights.load(self.pipeline, path, ckpt_type, may_start_views=is_training)
         for one in [path] if isinstance(path, (str, Path)) else path:
             self.pipeline.about |= model_metadata(one, Path(one))
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """ValueError if the checkpoint of a resumed training has another text adapter than the pipeline: its weights
+        would replace the requested ones."""
+        adapter = getattr(self.pipeline, "text_adapter", None)
+        own = {} if adapter is None else {_ADAPTER + name: value.cpu() for name, value in adapter.state_dict().items()}
+        saved = {name: value.cpu() for name, value in checkpoint["state_dict"].items() if name.startswith(_ADAPTER)}
+        same = own.keys() == saved.keys()
+        if not same or any(not torch.allclose(own[name], saved[name], atol=1e-3) for name in own):
+            raise ValueError(
+                "The checkpoint was trained with another text adapter than pipeline.text_adapter, so its network reads "
+                "other vectors. Give the adapter of the run, or start a new run in another output_dir from "
+                "ckpt_path=<the checkpoint>."
+            )
 
     def on_fit_start(self) -> None:
         free = sum(p.numel() for p in self.parameters() if p.requires_grad)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 from torch.nn.functional import normalize
 
 from hmr4d.data.importers.synthetic import import_synthetic
@@ -20,6 +21,7 @@ from hmr4d.nn.text_adapter import (
     read_captions,
     side_of,
 )
+from hmr4d.nn.training import PipelineModule
 
 VERBS = {"walk": ("walks", "strolls", "ambles"), "wave": ("waves", "greets"), "sit": ("sits", "rests", "settles")}
 FAST = AdapterTraining(steps=120, groups_per_batch=3, captions_per_group=12)
@@ -147,3 +149,20 @@ def test_captions_of_several_stores_come_with_their_labels(tmp_path: Path) -> No
     assert len(both) > len(one) > 0
     assert set(one.actions) <= set(both.actions)
     assert torch.allclose(both.pooled, encoder.encode(list(both.texts)).pooled, atol=1e-6)
+
+
+def test_a_resumed_training_with_another_adapter_is_refused() -> None:
+    class Reader(nn.Module):
+        def __init__(self, seed: int | None) -> None:
+            super().__init__()
+            torch.manual_seed(seed or 0)
+            self.network, self.text_adapter = nn.Linear(4, 2), None if seed is None else TextAdapter(6, 4)
+
+    def module(seed: int | None) -> PipelineModule:
+        return PipelineModule(Reader(seed), optimizer=torch.optim.Adam)
+
+    checkpoint = {"state_dict": module(1).state_dict()}
+    module(1).on_load_checkpoint(checkpoint)
+    for other in (2, None):
+        with pytest.raises(ValueError, match="another text adapter than pipeline.text_adapter"):
+            module(other).on_load_checkpoint(checkpoint)

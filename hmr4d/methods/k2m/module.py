@@ -48,6 +48,7 @@ class K2MModule(PipelineModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """ValueError where a resumed training has a critic and its checkpoint has none, or the other way round."""
+        super().on_load_checkpoint(checkpoint)
         had = any(name.startswith("pipeline.view_critic.") for name in checkpoint["state_dict"])
         if had != (self.pipeline.view_critic is not None):
             raise ValueError(
