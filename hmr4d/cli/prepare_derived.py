@@ -73,6 +73,12 @@ def _add_text_adapter(commands: Commands) -> None:
         help="folder of text_adapter.safetensors and actions.safetensors",
     )
     command.add_argument("--adapter", type=Path, help="a trained adapter for which only the known actions are computed")
+    command.add_argument(
+        "--like",
+        type=Path,
+        metavar="ADAPTER",
+        help="rotate the result to the directions of this adapter, so that a model trained with it can be trained on",
+    )
     command.add_argument("--dim", type=int, default=384, help="width of the adapted vector")
     command.add_argument("--seed", type=int, default=0, help="of the training")
     command.add_argument("--steps", type=int, default=1000, help="of the training")
@@ -93,12 +99,21 @@ def _run_text_adapter(args: argparse.Namespace) -> Derived:
     from hmr4d.cli.quality import read_prompts
     from hmr4d.nn.action_index import FILE_NAME, ActionIndex, build_action_index, check_far, prototypes_of
     from hmr4d.nn.text import build_text_encoder
-    from hmr4d.nn.text_adapter import ADAPTER_NAME, AdapterTraining, TextAdapter, fit_text_adapter, read_captions
+    from hmr4d.nn.text_adapter import (
+        ADAPTER_NAME,
+        AdapterTraining,
+        TextAdapter,
+        fit_text_adapter,
+        read_captions,
+        rotated_like,
+    )
 
     captions = read_captions(args.store, args.encoder)
     training = AdapterTraining(seed=args.seed, steps=args.steps)
     check = check_far(captions, training, folds=args.folds, dim=args.dim) if args.folds else None
     adapter = TextAdapter.load(args.adapter) if args.adapter else fit_text_adapter(captions, training, dim=args.dim)
+    if args.like:
+        adapter = rotated_like(adapter, TextAdapter.load(args.like), captions)
     index = build_action_index(args.store, captions, adapter=adapter, check=check)
     story = [f"{len(captions)} captions of {len(index.actions)} actions in {len(index.groups())} groups"]
     if check is not None:

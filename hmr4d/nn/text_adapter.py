@@ -8,6 +8,7 @@ repel.
 
 from __future__ import annotations
 
+import copy
 import logging
 import math
 import re
@@ -305,6 +306,46 @@ def fit_text_adapter(
             scheduler.step()
     logger.info("Text adapter: %d captions in %d groups of actions, %s.", len(captions), len(members), asdict(training))
     return adapter.eval().requires_grad_(False)
+
+
+def rotated_like(adapter: TextAdapter, reference: TextAdapter, captions: LabelledCaptions) -> TextAdapter:
+    """The adapter in the coordinates of another one, so that a generator trained with that one can go on with it.
+
+    Two trainings give the same geometry in different directions. The rotation that brings the vectors of the captions
+    nearest to those of `reference` (Schoenemann 1966, "A generalized solution of the orthogonal Procrustes problem") is
+    multiplied into the weights. Cosines between the adapter's vectors stay the same.
+
+    Args:
+        adapter: adapter to rotate; it stays as it is.
+        reference: adapter of the same width with the wanted directions.
+        captions: captions whose vectors are compared, weighted by `caption_votes`.
+
+    Raises:
+        ValueError: the adapters differ in width.
+    """
+    if adapter.dim != reference.dim:
+        raise ValueError(
+            f"An adapter of width {adapter.dim} cannot be rotated like one of width {reference.dim}; give both the "
+            f"same width."
+        )
+    with torch.no_grad():
+        own, wanted = adapter(captions.pooled), reference(captions.pooled)
+        covariance = wanted.T @ (own * caption_votes(captions)[:, None])
+        covariance += covariance.norm() / adapter.dim  # keeps the mean over the entries of a vector in its place
+        left, _, right = torch.linalg.svd(covariance.double())
+        rotation = (left @ right).float()
+        rotated = copy.deepcopy(adapter)
+        rotated.embed.weight.copy_(rotation @ adapter.embed.weight)
+        rotated.embed.bias.copy_(rotation @ adapter.embed.bias)
+        for block in rotated.blocks:
+            norm, first, last = block[0], block[1], block[-1]  # type: ignore[index]
+            first.bias.add_(first.weight @ norm.bias)
+            first.weight.copy_((first.weight * norm.weight) @ rotation.T)
+            norm.weight.fill_(1.0)
+            norm.bias.zero_()
+            last.weight.copy_(rotation @ last.weight)
+            last.bias.copy_(rotation @ last.bias)
+    return rotated
 
 
 def contrast_loss(vectors: Tensor, attraction: Tensor, temperature: float) -> Tensor:

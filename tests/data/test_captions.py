@@ -11,6 +11,7 @@ import yaml
 from hmr4d.data import captions
 from hmr4d.data.captions import caption_pool, content_names, content_sentences, mirror_content, style_names
 from hmr4d.data.importers.bandai_namco import DEFAULT_CAPTIONS_PER_CELL
+from hmr4d.data.importers.cmu_captions import read_cmu_captions
 from hmr4d.data.mirrored_text import mirror_text
 from hmr4d.data.part_of_speech import pos_tokens
 
@@ -204,7 +205,7 @@ def test_every_word_has_a_part_of_speech(pools):
 
 def test_sentences_are_many_and_belong_to_one_content():
     every = [sentence for content in content_names() for sentence in content_sentences(content)]
-    assert all(len(content_sentences(content)) >= 60 for content in content_names())
+    assert all(len(content_sentences(content)) >= 150 for content in content_names())
     assert len({normalized(sentence) for sentence in every}) == len(every)
     assert all(sentence == sentence.lower().strip() for sentence in every)
     with pytest.raises(ValueError, match="Unknown content"):
@@ -376,18 +377,17 @@ def test_cmu_prompts_are_many_different_and_true_to_their_side(held_out_cmu, hel
             assert all(sides_in(prompt) == side for prompt in own), group
 
 
-def test_held_out_prompts_are_no_training_sentences_of_either_data(held_out_cmu, pools):
+def test_held_out_prompts_are_no_training_sentences_of_either_data(held_out, held_out_cmu, pools):
     """Models train on the words of both data sets together: none may be a held-out prompt or an everyday verb."""
     trained = {normalized(text) for pool in pools.values() for text in pool}
     trained |= {normalized(text) for cell in CELLS for text in caption_pool(*cell, DEFAULT_CAPTIONS_PER_CELL, 0)}
     trained |= {normalized(text) for content in content_names() for text in content_sentences(content)}
-    for file in resources.files("hmr4d.data").joinpath("resources", "cmu_captions").iterdir():
-        actions = yaml.safe_load(file.read_text("utf-8"))["actions"].values()
-        trained |= {normalized(text) for action in actions for text in action["sentences"]}
+    trained |= {normalized(text) for action in read_cmu_captions().actions.values() for text in action.sentences}
     trained |= {normalized(mirror_text(text)) for text in trained}
     verbs = yaml.safe_load(
         resources.files("hmr4d.data").joinpath("resources", "everyday_verbs.yaml").read_text("utf-8")
     )
-    asked = [verb["prompt"] for verb in verbs] + [prompt for group in held_out_cmu.values() for prompt in group]
+    paraphrases = [prompt for data in (held_out, held_out_cmu) for group in data.values() for prompt in group]
+    asked = [verb["prompt"] for verb in verbs] + paraphrases
     shared = {prompt for prompt in asked if normalized(prompt) in trained}
     assert not shared

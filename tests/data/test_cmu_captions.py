@@ -4,6 +4,8 @@ import pytest
 
 from hmr4d.data.importers.cmu_captions import GROUPS, OTHER, read_cmu_captions
 from hmr4d.data.mirrored_text import mirror_text
+from hmr4d.data.store import MotionStore
+from hmr4d.utils.places import shipped_folder
 
 SENTENCES = ", ".join(f"a person does it in way {n}" for n in range(8))
 ACTIONS = f"""
@@ -101,3 +103,18 @@ def test_faults_are_named(tmp_path, old, new, cause):
 def test_what_two_files_say_is_refused(tmp_path, second, cause):
     with pytest.raises(ValueError, match=cause):
         read(tmp_path, GOOD, second)
+
+
+def test_shipped_sentences_are_many_and_belong_to_one_action():
+    actions = read_cmu_captions().actions.values()
+    assert min(len(action.sentences) for action in actions) >= 20
+    every = [sentence.lower() for action in actions for sentence in action.sentences]
+    assert len(set(every)) == len(every)
+
+
+def test_shipped_store_has_the_captions_of_the_files():
+    store, captions = MotionStore.open(shipped_folder("inputs") / "cmu"), read_cmu_captions()
+    for clip in range(len(store)):
+        action = captions.actions.get(store.labels["action"][clip])
+        wanted = action.sentences if action else (store.labels["description"][clip],)
+        assert tuple(store.caption_texts[c.caption] for c in store.clip_captions(clip)) == wanted, store.names[clip]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from hmr4d.nn.text_adapter import (
     contrast_loss,
     fit_text_adapter,
     read_captions,
+    rotated_like,
     side_of,
 )
 from hmr4d.nn.training import PipelineModule
@@ -117,6 +119,18 @@ def test_opposite_sides_of_one_action_move_apart() -> None:
     unit = normalize(fit_text_adapter(known, FAST, dim=24)(asked.pooled), dim=-1)
     left, right = unit[sides == 1], unit[sides == -1]
     assert float((left @ right.T).mean()) < float((left @ left.T).mean()) - 0.2
+
+
+def test_rotation_brings_one_training_to_the_directions_of_another() -> None:
+    captions = made_up_captions()
+    one, other = (fit_text_adapter(captions, replace(FAST, seed=seed), dim=32) for seed in (0, 1))
+    rotated = rotated_like(other, one, captions)
+    unit = {name: normalize(a(captions.pooled), dim=-1) for name, a in (("1", one), ("2", other), ("r", rotated))}
+    assert torch.allclose(unit["r"] @ unit["r"].T, unit["2"] @ unit["2"].T, atol=1e-4)
+    near = {name: float((unit[name] * unit["1"]).sum(-1).mean()) for name in ("2", "r")}
+    assert near["2"] < 0.5 and near["r"] > 0.8
+    with pytest.raises(ValueError, match="width 16 cannot be rotated like one of width 32"):
+        rotated_like(TextAdapter(48, 16), one, captions)
 
 
 def test_fitting_is_deterministic_and_does_not_change_the_random_state() -> None:

@@ -31,9 +31,7 @@ SOURCE_URL = "https://github.com/BandaiNamcoResearchInc/Bandai-Namco-Research-Mo
 LICENCE = "CC BY-NC 4.0"
 SPLITS = ("train", "val", "test")
 DEFAULT_MIN_FRAMES = 24
-DEFAULT_CAPTIONS_PER_CELL = (
-    68  # about the number of hand-written sentences, so that half of the training draws are those
-)
+DEFAULT_CAPTIONS_PER_CELL = 68  # the hand-written sentences of a content are about 185
 HELD_OUT_CAPTIONS = 3  # fixed captions of a val or test clip
 HELD_OUT_POOL = 48  # pool size, independent of training, so that test sets do not change
 

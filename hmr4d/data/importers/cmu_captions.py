@@ -116,7 +116,7 @@ def read_cmu_captions(folder: str | Path = FOLDER) -> CmuCaptions:
     return captions
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
     """Safe loader that refuses keys given twice and keeps clip names such as 13_29 as text."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
