@@ -17,11 +17,13 @@ import torch
 from torch import Tensor
 
 from hmr4d.body.light_body import load_light_body
+from hmr4d.body.retarget import SMPL_MEAN_BONES
 from hmr4d.body.skeleton import SMPL22
 
 CONVENTIONS = Path(__file__).parent / "resources" / "joint_conventions.json"
 METADATA_KEY = "joint_convention"  # metadata key of the joint convention of a motion
 SEVERAL = "+"  # between the names of motion from several sources, that of most motion first
+MEAN_BONES = "smpl_mean"  # stands last, for motion of any source that was put on the mean SMPL bones
 STILL = 0.08  # meters per second; in a standing person only the arms move faster
 UPRIGHT = 0.985  # cosine of 10 degrees between the torso and the vertical
 TALL = 0.9  # share of the greatest height of the pelvis
@@ -37,8 +39,9 @@ def _tables() -> dict[str, dict[str, Any]]:
 
 
 def _table(convention: str | None) -> dict[str, Any]:
-    """Entry of a convention; for several names, of the first."""
-    return _tables()[str(convention).split(SEVERAL)[0]]
+    """Entry of a convention; for several names, of the first; empty for mean bones alone."""
+    first = str(convention).split(SEVERAL)[0]
+    return {} if first == MEAN_BONES else _tables()[first]
 
 
 def known_conventions() -> tuple[str, ...]:
@@ -53,7 +56,7 @@ def convention_of(metadata: Mapping[str, Any] | None) -> str | None:
         ValueError: unknown name.
     """
     name = (metadata or {}).get(METADATA_KEY)
-    if name is not None and not set(str(name).split(SEVERAL)) <= _tables().keys():
+    if name is not None and not set(str(name).split(SEVERAL)) <= {*_tables(), MEAN_BONES}:
         raise ValueError(f"Unknown {METADATA_KEY} {name!r}; known: {', '.join(known_conventions())}. Leave it out.")
     return name
 
@@ -70,7 +73,13 @@ def source_convention(source: str) -> str | None:
 
 def joined_convention(conventions: Sequence[str | None]) -> str | None:
     """One name for motion from sources of these conventions, that of most motion first; None if none has a name."""
-    return SEVERAL.join(dict.fromkeys(name for name in conventions if name is not None)) or None
+    names = dict.fromkeys(part for name in conventions if name is not None for part in name.split(SEVERAL))
+    return SEVERAL.join(sorted(names, key=lambda name: name == MEAN_BONES)) or None
+
+
+def retargeted_convention(convention: str | None, retarget: str) -> str | None:
+    """The convention of motion after `retarget`, "none" or "smpl_mean": its directions, and the lengths it has now."""
+    return joined_convention([convention, MEAN_BONES]) if retarget == "smpl_mean" else convention
 
 
 def convention_of_motion(convention: str | None, joints3d: Tensor, fps: float) -> str | None:
@@ -88,7 +97,8 @@ def convention_of_motion(convention: str | None, joints3d: Tensor, fps: float) -
     """
     if convention is None or SEVERAL not in convention:
         return convention
-    names, slope = convention.split(SEVERAL), standing_foot_slope(joints3d, fps=fps)
+    names = [name for name in convention.split(SEVERAL) if name != MEAN_BONES]
+    slope = standing_foot_slope(joints3d, fps=fps) if len(names) > 1 else None
     if slope is None:
         return names[0]
     rest = load_light_body().rest_joints
@@ -130,7 +140,7 @@ def bone_directions(convention: str | None) -> dict[int, Tensor]:
     if convention_of({METADATA_KEY: convention}) is None:
         return {}
     directions: dict[int, Tensor] = {}
-    for name, values in _table(convention)["directions"].items():
+    for name, values in _table(convention).get("directions", {}).items():
         joint = SMPL22.index(name)
         direction = torch.tensor(values, dtype=torch.float64)
         directions[joint] = direction / direction.norm()
@@ -153,6 +163,8 @@ def foot_heights(convention: str | None) -> dict[str, float]:
 def bone_lengths(convention: str | None, rest_joints: Tensor) -> Tensor:
     """(21,) bone lengths of SMPL-22 in meters for a convention: its medians, or else those of a body at rest.
 
+    Mean bones among the names of a convention count first.
+
     Args:
         convention: None: the body's.
         rest_joints: (22, 3) meters.
@@ -164,7 +176,8 @@ def bone_lengths(convention: str | None, rest_joints: Tensor) -> Tensor:
     lengths = (rest_joints[children] - rest_joints[parents]).norm(dim=-1)
     if convention_of({METADATA_KEY: convention}) is None:
         return lengths
-    known = _table(convention).get("bone_lengths", {})
+    is_mean = MEAN_BONES in str(convention).split(SEVERAL)
+    known = SMPL_MEAN_BONES if is_mean else _table(convention).get("bone_lengths", {})
     parts = [SMPL22.joint_names[child].removeprefix("left_").removeprefix("right_") for child in children]
     return torch.stack(
         [lengths.new_tensor(known[part]) if part in known else own for part, own in zip(parts, lengths, strict=True)]

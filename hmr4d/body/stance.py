@@ -17,7 +17,9 @@ USUAL_REACH = 1.35  # meters from the hips to a wrist along the bones of an adul
 DOUBTED_HEIGHTS = (0.95, 2.1)  # meters; few people are shorter or taller, measured like USUAL_HEIGHT
 REFUSED_HEIGHTS = (0.65, 2.7)  # meters; heights outside are refused
 FASTEST = 12.0  # meters a second of the root; sprinters reach 12.4
+LONGEST_STEP, FASTEST_STEP = 0.5, 15.0  # meters, m/s of the body between two frames; 5 m/s in clips of CMU
 FARTHEST = 1000.0  # meters from the origin; studios and fields are smaller
+STILL = 1e-6  # meters of the joints; recorded people never stand that still
 ALONG = 0.9  # cosine of 26 degrees, from feet to head
 BACKWARD = 0.02  # meters by which toes are behind ankles
 NEARLY_ALL = 0.95  # share of frames
@@ -143,6 +145,14 @@ def motion_doubts(joints3d: NDArray[np.floating], points: BodyPoints, fps: float
         frame = int(np.abs(joints3d).max((1, 2)).argmax())
         words = f"a joint is {far:.3g} m away from the origin in frame {frame}; is a number of the file damaged?"
         doubts.append(Remark("place", words))
+    steps = speeds / fps
+    least = max(LONGEST_STEP, FASTEST_STEP / fps)
+    if not {doubt.kind for doubt in doubts} & {"speed", "place"} and float(steps.max(initial=0.0)) > least:
+        frame = int(steps.argmax())
+        words = f"the body jumps by {steps.max():.2g} m from frame {frame} to frame {frame + 1}; cut it there."
+        doubts.append(Remark("jump", words))
+    if len(joints3d) >= _STEPS_TO_TELL and float(np.abs(joints3d - joints3d[0]).max()) < STILL:
+        doubts.append(Remark("still", f"nothing moves in {len(joints3d)} frames; is the motion missing?"))
     return doubts
 
 

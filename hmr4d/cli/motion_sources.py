@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from hmr4d.cli.reference_options import tell_remarks
@@ -29,9 +30,17 @@ def read_motion_source(path: Path) -> Motion:
 
     if path.suffix.lower() == MOTION_ENDING and (not path.is_file() or is_motion_file(path) or not _is_foreign(path)):
         return load_motion_npz(path)
-    clip = read_clip(path)
-    tell_remarks(path, clip)
+    try:
+        clip = read_clip(path)
+    except ValueError as error:
+        raise ValueError(_with_command(str(error))) from error
+    tell_remarks(path, replace(clip, remarks=tuple(map(_with_command, clip.remarks))))
     return placed(clip).motion
+
+
+def _with_command(words: str) -> str:
+    """Words of a reader; options in them are explained, since the commands that read here do not have them."""
+    return f"{words} (Options of hmr4d reference convert, which writes a motion file.)" if " --" in words else words
 
 
 def _is_foreign(path: Path) -> bool:

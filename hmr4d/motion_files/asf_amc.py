@@ -136,11 +136,13 @@ class AmcClip:
 def euler_matrices(axes: Sequence[str], angles: np.ndarray) -> np.ndarray:
     """(T, 3, 3) rotations about fixed axes, the first named first: angles (T, len(axes)) in radians, axes of "XYZ"."""
     result = np.broadcast_to(np.eye(3), (len(angles), 3, 3))
+    cosines, sines = np.cos(angles), np.sin(angles)
     for column, axis in enumerate(axes):
         i = _AXES.index(axis)
         a, b = (i + 1) % 3, (i + 2) % 3
-        turn = np.tile(np.eye(3), (len(angles), 1, 1))
-        cos, sin = np.cos(angles[:, column]), np.sin(angles[:, column])
+        turn = np.zeros((len(angles), 3, 3))
+        cos, sin = cosines[:, column], sines[:, column]
+        turn[:, i, i] = 1
         turn[:, a, a] = turn[:, b, b] = cos
         turn[:, b, a], turn[:, a, b] = sin, -sin
         result = turn @ result

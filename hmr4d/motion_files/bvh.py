@@ -158,6 +158,8 @@ def read_bvh(source: str | os.PathLike[str] | bytes, *, name: str | None = None)
             if not content.startswith(b"\xef\xbb\xbf"):
                 raise BvhError(str(error)) from error
             content = content[3:]
+    if not content.strip():
+        raise BvhError(f"{name}, line 1: the file is empty.")
     if b"\n" not in content:  # the line end of old Macs
         content = content.replace(b"\r", b"\n")
     content = _COMMENT_LINE.sub(b"", content)  # the lines stay, for their numbers

@@ -20,6 +20,8 @@ _OTHER_KINDS = {  # first words of files that are called .bvh, but are not
     ";": "an FBX file; import it in Blender and export BVH",
     "version": "a pointer of Git LFS; fetch the file itself: git lfs pull",
     "<": "a web page, not a BVH file; download the file itself",
+    "\x1f": "a gzip archive; unpack it",
+    "pk\x03": "a zip archive; unpack it",
 }
 _ASIAN_RUN = re.compile(r"[^\x00-\x7f]+")
 
@@ -153,8 +155,8 @@ class _HeaderParser:
 
     def parse(self) -> BvhHeader:
         if self.next("HIERARCHY").upper() != "HIERARCHY":
-            found = printable(self.tokens[self.at - 1][0][:40])
-            raise self.fail(f"expected HIERARCHY, found '{found}'; this is {_kind(found)}")
+            found = self.tokens[self.at - 1][0]
+            raise self.fail(f"expected HIERARCHY, found '{printable(found[:40])}'; this is {_kind(found)}")
         stack: list[int] = []  # joint index per open brace, -1 for an end site
         while self.at < len(self.tokens) or stack:
             keyword = self.next("'}'")
@@ -183,6 +185,10 @@ class _HeaderParser:
                 raise self.fail(f"unexpected '{printable(keyword[:40])}' in the hierarchy")
         if not self.names:
             raise self.fail("the hierarchy contains no joint")
+        if len(roots := [name for name, parent in zip(self.names, self.parents, strict=True) if parent < 0]) > 1:
+            shown = ", ".join(f"'{printable(name)}'" for name in roots)
+            words = f"the file has {len(roots)} figures, {shown}; one figure is read, that with the names of the map."
+            self.remarks.append(Remark("figures", words))
         return self.header()
 
     def add_joint(self, keyword: str, stack: list[int]) -> None:
@@ -215,6 +221,8 @@ class _HeaderParser:
             if word.lower() not in _CHANNEL_NAMES:
                 shown = printable(word[:40])
                 raise self.fail(f"'{joint}' announces {token} channels, but number {len(found) + 1} is '{shown}'")
+            if _CHANNEL_NAMES[word.lower()] in found:
+                raise self.fail(f"'{joint}' has the channel {_CHANNEL_NAMES[word.lower()]} twice")
             found.append(_CHANNEL_NAMES[word.lower()])
         return tuple(found)
 

@@ -30,6 +30,7 @@ _TO_Y_UP = {
 }
 UP_AXES = tuple(_TO_Y_UP)
 RATES = (5.0, 1000.0)  # frames per second of motion capture
+_FRAMES_TO_TELL, _ANGLES_TO_TELL = 10, 30  # frames and rotation channels; fewer do not tell degrees from radians
 
 
 def meters_per_unit(unit: str) -> float:
@@ -89,6 +90,18 @@ def source_fps(clip: BvhClip, asked: float | None) -> float:
         f"{clip.name}: 'Frame Time: {time:g}' would be {clip.fps:.3g} frames per second, {clip.num_frames} frames "
         f"in {clip.num_frames * time:.3g} seconds; {advice}."
     )
+
+
+def angle_doubt(clip: BvhClip) -> list[Remark]:
+    """A warning if the rotations of a clip seem to be radians, which leave the body nearly in its rest pose."""
+    is_rotation = [channel.endswith("rotation") for names in clip.channels for channel in names]
+    largest = float(np.abs(clip.motion[:, is_rotation]).max(initial=0.0))
+    if clip.num_frames < _FRAMES_TO_TELL or sum(is_rotation) < _ANGLES_TO_TELL or not 1.0 < largest <= 2 * math.pi:
+        return []
+    words = (
+        f"no rotation is larger than {largest:.2g}; are they radians? BVH files have degrees: multiply them by 57.3."
+    )
+    return [Remark("angles", words)]
 
 
 def checked_fps_option(value: float | None, option: str) -> float | None:

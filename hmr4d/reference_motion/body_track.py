@@ -188,7 +188,9 @@ def clip_of_track(track: BodyTrack, options: ReadOptions, system: str) -> Refere
     fps = options.fps or track.fps or options.video_fps
     if fps is None:
         fps = track.usual_fps
-        remarks.append(f"The file has no frame rate; {fps:g} frames per second are assumed (--fps-in).")
+        remarks.append(
+            f"The file has no frame rate; {fps:g} frames per second are assumed; --fps-in sets another rate."
+        )
     track, frames = _cut_and_sorted(track, options)
     track, frames = _without_gaps(track, frames, fps, options, remarks)
     rest = _rest_joints(track, options, remarks)

@@ -28,7 +28,7 @@ def tell_once(logger: Logger, remarks: Sequence[tuple[str, Remark]], total: int)
         remarks: (name of an input, its remark).
         total: number of inputs.
     """
-    counts = Counter(remark.kind for _, remark in remarks)
+    counts = Counter(kind for _, kind in dict.fromkeys((name, remark.kind) for name, remark in remarks))
     for kind, count in counts.items():
         name, words = next((name, remark.words) for name, remark in remarks if remark.kind == kind)
         logger.warning("%s: %s%s", name, words, f" This affects {count} of {total} files." if count > 1 else "")

@@ -21,7 +21,14 @@ from hmr4d.export.saved_motions import SavedMotions
 from hmr4d.motion.motion import Motion, joints_tensor
 from hmr4d.motion_files.bvh import read_bvh
 from hmr4d.motion_files.side_files import read_side_file
-from hmr4d.motion_files.source_frame import METERS_PER_UNIT, import_doubts, likely_unit, source_fps, turned_y_up
+from hmr4d.motion_files.source_frame import (
+    METERS_PER_UNIT,
+    angle_doubt,
+    import_doubts,
+    likely_unit,
+    source_fps,
+    turned_y_up,
+)
 from hmr4d.utils.files import is_shown
 from hmr4d.utils.remarks import tell_once
 from hmr4d.visualization.figure_style import figure_style
@@ -183,7 +190,8 @@ def _read_bvh(path: Path, unit: str | None, up: str, asked_fps: float | None) ->
         )
     joints3d = turned_y_up(positions * METERS_PER_UNIT[unit], up)
     doubts, _ = import_doubts(joints3d, points, fps, scale=METERS_PER_UNIT[unit], up=up)
-    tell_once(logger, [(str(path), remark) for remark in (*clip.remarks, *doubts)], 1)
+    remarks = (*clip.remarks, *angle_doubt(clip), *doubts)
+    tell_once(logger, [(str(path), remark) for remark in remarks], 1)
     text = str(metadata.get("text", ""))
     if set(SMPL22.joint_names) == set(clip.joint_names):
         order = [clip.joint_names.index(name) for name in SMPL22.joint_names]

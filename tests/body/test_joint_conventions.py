@@ -14,9 +14,11 @@ from hmr4d.body.joint_conventions import (
     joined_convention,
     known_conventions,
     rest_in_convention,
+    retargeted_convention,
     standing_directions,
 )
 from hmr4d.body.loading import load_body
+from hmr4d.body.retarget import smpl_mean_bone_lengths
 from hmr4d.body.skeleton import SMPL22
 from tests.export.motions import HEADINGS, heading
 
@@ -76,6 +78,25 @@ def test_bones_of_a_convention_have_its_lengths_and_others_the_bodys() -> None:
     assert torch.equal(known, known[twins]) and (known > 0.04).all()
     hip = children.index(SMPL22.index("left_hip"))
     assert known[hip] < 0.7 * own[hip]  # its hips are nearer to the pelvis
+
+
+@pytest.mark.parametrize("convention", ["bandai_namco", "cmu+bandai_namco", None])
+def test_motion_on_the_mean_bones_has_their_lengths_and_keeps_its_directions(convention: str | None) -> None:
+    retargeted = retargeted_convention(convention, "smpl_mean")
+    children = [child for _, child in SMPL22.bones]
+    mean = torch.from_numpy(smpl_mean_bone_lengths()).to(REST)[children]
+    torch.testing.assert_close(bone_lengths(retargeted, REST), mean)
+    assert bone_directions(retargeted).keys() == bone_directions(convention).keys()
+    assert convention_of({METADATA_KEY: retargeted}) == retargeted
+    assert retargeted_convention(convention, "none") == convention
+    assert retargeted_convention(retargeted, "smpl_mean") == retargeted
+
+
+def test_mean_bones_are_no_source_of_standing_feet() -> None:
+    joints3d = standing("cmu")
+    assert convention_of_motion("bandai_namco+cmu+smpl_mean", joints3d, 20.0) == "cmu"
+    assert convention_of_motion("cmu+smpl_mean", joints3d, 20.0) == "cmu"
+    assert joined_convention(["cmu+smpl_mean", "bandai_namco"]) == "cmu+bandai_namco+smpl_mean"
 
 
 def standing(convention: str) -> torch.Tensor:

@@ -75,7 +75,7 @@ def test_the_axis_of_the_body_in_nearly_all_frames(axis: int, sign: int) -> None
 
 
 def test_sizes_and_speeds_of_nobody_are_reported() -> None:
-    joints3d = standing(30)
+    joints3d = standing(30) + np.arange(30)[:, None, None] * [1e-4, 0.0, 0.0]
     assert motion_doubts(joints3d, POINTS, 30.0) == []
     assert [d.kind for d in motion_doubts(0.38 * joints3d, POINTS, 30.0)] == ["size"]
     running = joints3d + np.arange(30)[:, None, None] * [0.3, 0.0, 0.0]
@@ -91,6 +91,16 @@ def test_sizes_and_speeds_of_nobody_are_reported() -> None:
         "doubted",
         "refused",
     ]
+
+
+def test_jumps_of_the_body_and_motion_that_stands_still_are_reported() -> None:
+    joints3d = standing(30) + np.arange(30)[:, None, None] * [0.1, 0.0, 0.0]
+    assert motion_doubts(joints3d, POINTS, 20.0) == []
+    joints3d[12:, :, 2] += 2.0
+    (doubt,) = motion_doubts(joints3d, POINTS, 20.0)
+    assert doubt.kind == "jump" and "by 2 m from frame 11 to frame 12" in doubt.words
+    (doubt,) = motion_doubts(np.repeat(joints3d[:1], 30, axis=0), POINTS, 20.0)
+    assert doubt.kind == "still" and "nothing moves in 30 frames" in doubt.words
 
 
 def test_a_joint_beyond_all_studios_is_told_with_its_frame() -> None:

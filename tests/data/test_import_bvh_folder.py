@@ -144,6 +144,13 @@ def test_bad_file_stops_or_is_skipped(root, tmp_path):
     assert (summary.num_clips, dict(summary.dropped)) == (2, {"one": "unreadable file"})
 
 
+def test_an_empty_file_is_skipped_with_a_word(root, tmp_path, caplog):
+    (root / "one.bvh").write_bytes(b"")
+    summary = import_bvh_folder(root, tmp_path / "out", conversion=CONVERSION, jobs=1)
+    assert (summary.num_clips, dict(summary.dropped)) == (2, {"one": "empty file"})
+    assert any("one.bvh is empty. Skipped." in record.message for record in caplog.records)
+
+
 def test_an_interrupted_import_is_not_continued_from_another_folder(root, tmp_path, bandai_bvh):
     (root / "zzz.bvh").write_text("no motion")
     with pytest.raises(BvhError):

@@ -86,4 +86,6 @@ def test_the_conventions_of_all_stores_are_kept_that_of_most_motion_first(tmp_pa
         writer.add("a", synthetic_joints("walk", length, np.random.default_rng(0)), split="train")
         writer.finish(annotate=lambda record: [Caption("a person walks", ("a/DET",), 0.0, 0.0)])
     join_stores([tmp_path / str(name) for name in frames], tmp_path / "all")
-    assert MotionStore.open(tmp_path / "all").info["joint_convention"] == "bandai_namco+cmu"
+    assert MotionStore.open(tmp_path / "all").info["joint_convention"] == "bandai_namco+cmu+smpl_mean"
+    join_stores([tmp_path / str(name) for name in frames], tmp_path / "own", retarget="none")
+    assert MotionStore.open(tmp_path / "own").info["joint_convention"] == "bandai_namco+cmu"

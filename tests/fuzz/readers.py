@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import resource
 import signal
 import time
@@ -289,17 +290,18 @@ def unclear(error: Exception, path: Path) -> str | None:
         return f"words of another library ({origin}): {_short(text)}"
     if not text.isprintable() or len(text) > LONGEST:
         return f"no sentence for a terminal: {_short(text)}"
-    names = [p.name for p in path.parent.iterdir()]
-    if not any(name in text for name in names):
+    if not any(name in text for name in os.listdir(path.parent)):
         return f"names no file: {_short(text)}"
     return None
 
 
 def _foreign_origin(error: BaseException) -> str | None:
     """Where an error comes from that another library wrote and ours handed on as it is; None for our own words."""
-    frames = traceback.extract_tb(error.__traceback__)
-    if frames and "/hmr4d/" not in frames[-1].filename:
-        return f"{Path(frames[-1].filename).name}:{frames[-1].lineno}"
+    last = error.__traceback__
+    while last is not None and last.tb_next is not None:  # cheaper than traceback.extract_tb, which reads the sources
+        last = last.tb_next
+    if last is not None and "/hmr4d/" not in last.tb_frame.f_code.co_filename:
+        return f"{Path(last.tb_frame.f_code.co_filename).name}:{last.tb_lineno}"
     cause = error.__cause__
     if cause is None or not str(cause) or not str(error).endswith(str(cause)):
         return None

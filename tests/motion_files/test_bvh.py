@@ -140,6 +140,9 @@ def test_frame_rates(written, fps):
         ("HIERARCHY", "Kaydara FBX Binary", 1, "this is an FBX file; import it in Blender and export BVH"),
         ("HIERARCHY", "; FBX 7.4.0 project file", 1, "this is an FBX file"),
         ("HIERARCHY", "version https://git-lfs.github.com/spec/v1", 1, "a pointer of Git LFS"),
+        ("HIERARCHY", "\x1f\x8b", 1, "this is a gzip archive; unpack it"),
+        ("HIERARCHY", "PK\x03\x04", 1, "this is a zip archive; unpack it"),
+        ("CHANNELS 3 Zrotation Xrotation", "CHANNELS 3 Zrotation Zrotation", 9, "has the channel Zrotation twice"),
         ("HIERARCHY", "{", 1, "this is not a BVH file"),
         ("CHANNELS 3 Zrotation", "CHANNELS 3 Wrotation", 9, "number 1 is 'Wrotation'"),
         ("CHANNELS 3 Z", "CHANNELS three Z", 9, "needs a count"),
@@ -197,6 +200,16 @@ def test_the_second_joint_of_a_name_is_called_as_in_blender():
     clip = read_bvh(TWO_BONES.replace("JOINT Tip", "JOINT Base").encode())
     assert clip.joint_names == ("Base", "Base.001")
     assert "'Base' occurs twice; the second is named 'Base.001'" in clip.remarks[0].words
+
+
+def test_a_second_figure_is_reported():
+    head, motion = TWO_BONES.split("MOTION")
+    second = head.removeprefix("HIERARCHY\n").replace("Base", "Other").replace("Tip", "OtherTip")
+    rows = motion.split("\n")
+    rows[3:5] = [f"{row} {row}" for row in rows[3:5]]
+    clip = read_bvh(f"{head}{second}MOTION{chr(10).join(rows)}".encode())
+    assert [remark.kind for remark in clip.remarks] == ["figures"]
+    assert "the file has 2 figures, 'Base', 'Other'" in clip.remarks[0].words
 
 
 @pytest.mark.parametrize(

@@ -121,6 +121,18 @@ def test_speeds_of_nobody_are_reported(bandai_bvh):
     assert "15 m/s" in remark.words and "--source-fps" in remark.words
 
 
+def test_rotations_in_radians_are_reported(bandai_bvh):
+    head, motion = bandai_bvh(31).decode().split("MOTION")
+    lines = motion.split("\n")
+    for i, line in enumerate(lines[3:], start=3):
+        values = np.array(line.split(), float)
+        values[np.arange(len(values)) % 6 > 2] *= 4 * np.pi / 180  # larger, since radians of small turns tell nothing
+        lines[i] = " ".join(map(str, values))
+    (remark,) = converted(f"{head}MOTION{chr(10).join(lines)}".encode()).remarks
+    assert remark.kind == "angles" and "are they radians?" in remark.words
+    assert converted(bandai_bvh(31)).remarks == ()
+
+
 @pytest.mark.parametrize("name", ["Foot_L_End", "Foot_L/End Site", "Foot_L End Site", "Foot_L: end site", "Foot_L.end"])
 def test_toes_may_be_end_sites(bandai_bvh, name):
     content = bandai_bvh(31)

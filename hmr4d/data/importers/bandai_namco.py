@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path, PurePosixPath
 
+from hmr4d.body.joint_conventions import retargeted_convention
 from hmr4d.data.captions import caption_pool, content_names, content_sentences, style_names
 from hmr4d.data.importers.conversion import BvhSource, ClipMetadata, Conversion, add_bvh_clips
 from hmr4d.data.importers.splits import split_by_name
@@ -213,7 +214,7 @@ def import_bandai_namco(
         notice=NOTICE,
         settings=settings,
         fps=fps,
-        joint_convention=NAME,
+        joint_convention=retargeted_convention(NAME, retarget),
         overwrite=overwrite,
         origin=(root,),
     )

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hmr4d.body.joint_conventions import convention_of, joined_convention
+from hmr4d.body.joint_conventions import convention_of, joined_convention, retargeted_convention
 from hmr4d.data.importers.caption_tables import CaptionTable
 from hmr4d.data.importers.conversion import BvhSource, ClipMetadata, Conversion, add_bvh_clips
 from hmr4d.data.importers.splits import split_by_names
@@ -153,15 +153,20 @@ def import_bvh_folder(
         notice=f"# {name}\n\nMotion from BVH files in {root.name}. Licence: {licence}.\n{credit}",
         settings=settings,
         fps=conversion.fps,
-        joint_convention=_joint_convention(beside),
+        joint_convention=retargeted_convention(_joint_convention(beside), conversion.retarget),
         overwrite=overwrite,
         origin=(root,),
     )
 
     def wanted() -> Iterator[BvhSource]:
         for clip, path in progress(files.items(), name, total=len(files), unit="clip"):
-            if not writer.is_done(clip):
-                yield BvhSource(clip, str(path), path.read_bytes())
+            if writer.is_done(clip):
+                continue
+            if content := path.read_bytes():
+                yield BvhSource(clip, str(path), content)
+            else:
+                logger.warning("%s is empty. Skipped.", path)
+                writer.drop(clip, "empty file")
 
     splits = split_by_names(list(files))
 

@@ -17,7 +17,7 @@ from hmr4d.data.store_writer import StoreWriter
 from hmr4d.motion.resampling import resample_positions
 from hmr4d.motion_files.bvh import BvhClip, BvhError, read_bvh
 from hmr4d.motion_files.joint_maps import JointMap, fitting_maps
-from hmr4d.motion_files.source_frame import UP_AXES, import_doubts, source_fps, turned_y_up
+from hmr4d.motion_files.source_frame import UP_AXES, angle_doubt, import_doubts, source_fps, turned_y_up
 from hmr4d.utils.parallel import batches, default_jobs, ordered_map
 from hmr4d.utils.remarks import Remark, tell_once
 
@@ -156,7 +156,7 @@ def convert_batch(batch: list[BvhSource], conversion: Conversion) -> list[Conver
             clip = read_bvh(source.content, name=source.file_name)
             joints = conversion(clip)
             doubts = _doubts(joints, conversion, clip.name)
-            results.append(Converted(source.name, joints, (*clip.remarks, *doubts)))
+            results.append(Converted(source.name, joints, (*clip.remarks, *angle_doubt(clip), *doubts)))
         except BvhError as error:
             results.append(Converted(source.name, error))
     return results

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from hmr4d.body.joint_conventions import joined_convention
+from hmr4d.body.joint_conventions import joined_convention, retargeted_convention
 from hmr4d.body.retarget import retarget_bone_lengths, smpl_mean_bone_lengths
 from hmr4d.data.mirrored_text import mirror_text
 from hmr4d.data.part_of_speech import pos_tokens
@@ -84,7 +84,7 @@ def join_stores(
         settings={"stores": [store.name for store in stores], "retarget": retarget, "pairs": pairs, "seed": seed},
         fps=stores[0].fps,
         skeleton=stores[0].skeleton,
-        joint_convention=_joint_convention(stores),
+        joint_convention=retargeted_convention(_joint_convention(stores), retarget),
         overwrite=overwrite,
         origin=[store.path for store in stores],
     )
