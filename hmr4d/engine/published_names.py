@@ -90,11 +90,11 @@ def map_targets(cfg: DictConfig) -> DictConfig:
         PublishedNameError: a published class has no counterpart; the message names its key in the configuration.
     """
     mapped = copy.deepcopy(cfg)
-    _map_node(mapped, "")
+    _map_node(mapped, "", published_names())
     return mapped
 
 
-def _map_node(node: DictConfig | ListConfig, place: str) -> None:
+def _map_node(node: DictConfig | ListConfig, place: str, releases: Sequence[PublishedNames]) -> None:
     # Raw access: interpolations are not resolved, because their targets are visited separately.
     keys = range(len(node)) if isinstance(node, ListConfig) else list(node)
     for key in keys:
@@ -102,13 +102,13 @@ def _map_node(node: DictConfig | ListConfig, place: str) -> None:
         here = f"{place}.{key}" if place else str(key)
         if isinstance(child, (DictConfig, ListConfig)):
             if not (child._is_none() or child._is_missing() or child._is_interpolation()):
-                _map_node(child, here)
+                _map_node(child, here, releases)
         elif key == "_target_":
-            node[key] = _map_target(str(child._value()), place)  # type: ignore[union-attr]
+            node[key] = _map_target(str(child._value()), place, releases)  # type: ignore[union-attr]
 
 
-def _map_target(target: str, place: str) -> str:
-    for names in published_names():
+def _map_target(target: str, place: str, releases: Sequence[PublishedNames]) -> str:
+    for names in releases:
         if target in names.targets:
             return names.targets[target]
         if target.startswith(names.packages):

@@ -163,3 +163,10 @@ def test_intrinsics_of_a_square_patch() -> None:
     focal = 224 * math.sqrt(2)
     wanted = torch.tensor([[focal, 0.0, 112.0], [0.0, focal, 112.0], [0.0, 0.0, 1.0]])
     torch.testing.assert_close(square_intrinsics(224), wanted)
+
+
+def test_intrinsics_act_as_their_matrix_on_image_plane_points() -> None:
+    K = torch.tensor([[2.0, 0.5, 10.0], [0.0, 3.0, 20.0], [0.0, 0.0, 1.0]])
+    points = torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [2.0, -1.0]])
+    expected = torch.tensor([[10.0, 20.0], [12.0, 20.0], [10.5, 23.0], [13.5, 17.0]])
+    assert torch.allclose(apply_intrinsics(points, K), expected)

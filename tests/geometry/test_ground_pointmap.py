@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from hmr4d.geometry.ground_pointmap import ground_pointmap, ground_points, pixel_grid
+from hmr4d.geometry.ground_pointmap import ground_pointmap, ground_points, meet_floor, pixel_grid
 from hmr4d.geometry.rigs import Rig, camera_pose, mirror_rig, project
 from tests.geometry.test_rigs import some_rig
 
@@ -112,3 +112,17 @@ def test_a_camera_below_a_meter_sees_the_floor() -> None:
     T = camera_pose(*angles, torch.tensor([0.0, 0.4, 0.0], dtype=torch.float64))
     rig = some_rig(1)
     assert ground_points(rig.K4[0], rig.size[0], T)[1].all()
+
+
+def test_rays_of_seen_points_meet_the_planes_that_these_lie_in() -> None:
+    rig = some_rig(2, 4)
+    low, high = torch.tensor([[-2.0, 0.0, -2.0], [2.0, 0.4, 2.0]], dtype=torch.float64)
+    joints3d = low + (high - low) * torch.rand(2, 3, 5, 3, generator=torch.manual_seed(0), dtype=torch.float64)
+    pixels, depth = project(rig, joints3d)
+    points, valid = meet_floor(rig, pixels, joints3d[:, None, ..., 1])
+    seen = depth > 0.1
+    assert seen.any() and valid[seen].all()
+    torch.testing.assert_close(points[seen], joints3d[:, None].expand_as(points)[seen], atol=1e-9, rtol=0.0)
+    points, valid = meet_floor(rig, pixels - torch.tensor([0.0, 1e6]), 0.1)  # rays that rise
+    assert not valid.any()
+    assert torch.equal(points, rig.centers[:, :, None, None].expand_as(points))

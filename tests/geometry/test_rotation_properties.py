@@ -8,6 +8,7 @@ from torch import Tensor
 
 from hmr4d.export.amass_npz import axis_angles
 from hmr4d.export.bvh import euler_zxy
+from hmr4d.geometry import published_rotations as published
 from hmr4d.geometry.rotations import (
     conjugate_quat_wxyz,
     multiply_quat_wxyz,
@@ -16,6 +17,7 @@ from hmr4d.geometry.rotations import (
     quat_wxyz_to_rot6d_cols,
     rot6d_cols_to_matrix,
     rotate_by_quat_wxyz,
+    rotvec_to_matrix,
 )
 from hmr4d.utils import lazy_roma as roma
 from tests.strategies import rotation_vectors, tensors, unit_quats_wxyz
@@ -88,3 +90,26 @@ def test_rotation_between_directions_takes_one_to_the_other(u: Tensor, v: Tensor
     if cosine > -0.999999:  # opposite directions leave the axis open
         assert_near(rotate_by_quat_wxyz(q, u / u.norm()), v / v.norm(), 1e-8)
         assert abs(float(2 * q[0] ** 2 - 1) - cosine) < 1e-9, "the angle is that between them"
+
+
+@given(rotation_vectors())
+def test_rotation_vectors_give_the_matrix_of_their_rotation(rotvec: Tensor) -> None:
+    assert_near(rotvec_to_matrix(rotvec), roma.rotvec_to_rotmat(rotvec))
+    free = rotvec.clone().requires_grad_()
+    rotvec_to_matrix(free).sum().backward()
+    assert free.grad is not None and free.grad.isfinite().all()
+
+
+@given(rotation_vectors())
+def test_published_conversions_agree_with_the_exact_ones(rotvec: Tensor) -> None:
+    """But for the axis, which the published formula shortens by 1e-6 radians."""
+    R = roma.rotvec_to_rotmat(rotvec)
+    assert_near(published.axis_angle_to_matrix(rotvec), R, 3e-6)
+    assert_near(quat_wxyz_to_matrix(published.axis_angle_to_quat_wxyz(rotvec)), R)
+    assert_near(quat_wxyz_to_matrix(published.matrix_to_quat_wxyz(R)), R)
+    axis_angle = published.matrix_to_axis_angle(R)
+    assert_near(roma.rotvec_to_rotmat(axis_angle), R)
+    assert float(axis_angle.norm()) < torch.pi + EXACT
+    block = published.matrix_to_rot6d_block(R)
+    assert torch.equal(block, R[:, :2].flatten())
+    assert_near(published.rot6d_block_to_matrix(block * 3), R)
