@@ -68,7 +68,7 @@ def _confidences(written: NDArray[np.float64]) -> NDArray[np.float64]:
     middle = float(np.median(np.abs(told))) if told.size else 0.0
     if told.size and float((told < 0).mean()) > _DEPTHS or middle > _PERCENT[1]:
         logger.warning(
-            "The third value of joints lies between %.4g and %.4g: a depth, no confidence. These joints count as found.",
+            "The third value of joints lies between %.4g and %.4g: a depth, no confidence. The joints count as found.",
             told.min(),
             told.max(),
         )
