@@ -15,6 +15,8 @@ logger = logging.getLogger(__name__)
 
 FARTHEST = 1e6  # pixels or fractions; larger coordinates are invalid
 _LEAST_SURE = 1e-6  # confidences below are 0
+_PERCENT = 10.0, 100.0  # confidences with a median between are percent; flags and scores of heat maps are smaller
+_DEPTHS = 0.1  # share of negative values from which the third values are depths
 _MARK = -1.0  # equal coordinates from here down, such as (-1, -1) and (-1000, -1000), mark missing joints
 _SHARED = 0.25, 4  # of the joints of an entry, and joints, at least: so many in one place are no detections
 _WHOLE_BODY = 40, 17  # sizes of joint sets with face and hands, which may coincide, after the body
@@ -42,7 +44,9 @@ def cleaned(detections: Sequence[Detection]) -> list[Detection]:
     """
     if not detections:
         return []
-    points = _cleaned(np.stack([d.points for d in detections]))
+    points = np.stack([d.points for d in detections])
+    points[..., 2] = _confidences(points[..., 2])
+    points = _cleaned(points)
     found = np.flatnonzero((points[..., 2] > 0).any(1)).tolist()
     seen = [_moved(detections[number], points[number]) for number in found]
     if marks := _shared_places(seen):
@@ -55,6 +59,24 @@ def cleaned(detections: Sequence[Detection]) -> list[Detection]:
             "" if len(marks) <= 3 else " and elsewhere",
         )
     return [d for d in seen if (d.points[:, 2] > 0).any()]
+
+
+def _confidences(written: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Confidences (N, J) of values as written: percent become shares, and depths 1."""
+    is_told = np.isfinite(written) & (written != 0) & (written != -1)
+    told = written[is_told]
+    middle = float(np.median(np.abs(told))) if told.size else 0.0
+    if told.size and float((told < 0).mean()) > _DEPTHS or middle > _PERCENT[1]:
+        logger.warning(
+            "The third value of joints lies between %.4g and %.4g: a depth, no confidence. The joints count as found.",
+            told.min(),
+            told.max(),
+        )
+        return np.where(is_told, 1.0, written)
+    if middle > _PERCENT[0] and told.min() > 0 and told.max() <= _PERCENT[1]:
+        logger.warning("Confidences lie between %.4g and %.4g; taken as percent.", told.min(), told.max())
+        return np.where(written == -1, written, written / 100)
+    return written
 
 
 def _moved(detection: Detection, points: NDArray[np.float64]) -> Detection:

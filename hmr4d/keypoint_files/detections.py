@@ -18,6 +18,7 @@ from hmr4d.utils.text_files import printable
 logger = logging.getLogger(__name__)
 
 _DIGITS = re.compile(r"\d+")
+_RATE = re.compile(r"\s*(\d{1,9}(?:\.\d{1,9})?)\s*(?:/\s*(\d{1,9}))?\s*", re.ASCII)  # 30000/1001, too
 _LONGEST = 60  # characters of a value in a message
 _HIGHEST = 2**53  # numbers above are no frames
 FASTEST_RATE = 1000.0  # frames per second of cameras
@@ -155,11 +156,14 @@ def _in_reach(digits: str, what: str) -> int:
 
 
 def told_rate(value: Any) -> float | None:
-    """Frame rate in a file; None, with a warning, if it is implausible for a camera."""
+    """Frame rate in a file, a number or text ("29.97", "30000/1001"); None, with a warning, if no camera has it."""
     if value is None:
         return None
-    if not isinstance(value, bool) and isinstance(value, (int, float)) and 0 < value <= FASTEST_RATE:
-        return float(value)
+    rate: Any = value
+    if isinstance(value, str) and (written := _RATE.fullmatch(value)):
+        rate = float(written[1]) / max(float(written[2] or 1), 1e-9)
+    if not isinstance(rate, (bool, str)) and isinstance(rate, (int, float)) and 0 < rate <= FASTEST_RATE:
+        return float(rate)
     logger.warning("The file's frame rate is %s, which no camera has; it is not used. --fps sets it.", shown(value))
     return None
 

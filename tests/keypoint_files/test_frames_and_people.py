@@ -90,6 +90,31 @@ def test_equal_negative_coordinates_mark_missing_joints(mark: tuple[float, float
     assert not track.kp2d_conf[:, 9].any() and track.kp2d_conf[:, 8].all()
 
 
+@pytest.mark.parametrize(("low", "high"), [(-600.0, 500.0), (-0.4, 0.3), (1500.0, 4000.0)])
+def test_a_depth_in_the_place_of_confidences_is_told_and_drops_no_joint(
+    low: float, high: float, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    points = POINTS.copy()
+    points[..., 2] = np.random.default_rng(0).uniform(low, high, points.shape[:2])
+    points[3, 9] = 0.0
+    np.save(tmp_path / "k.npy", points)
+    (track,) = everybody(tmp_path / "k.npy")
+    assert "a depth, no confidence" in caplog.text
+    assert int((track.kp2d_conf == 1).sum()) == points.shape[0] * points.shape[1] - 1 and not track.kp2d_conf[3, 9]
+
+
+def test_confidences_in_percent_become_shares(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    points = POINTS * [1.0, 1.0, 100.0]
+    points[4, :, 2] = 5.0
+    (track,) = everybody(saved(tmp_path, [{"frame": f, "keypoints": p.tolist()} for f, p in enumerate(points)]))
+    np.testing.assert_allclose(track.kp2d_conf, points[..., 2] / 100, atol=1e-4)
+    assert "taken as percent" in caplog.text
+    flags = np.where(np.arange(17) % 3, 2.0, 1.0)  # of COCO: seen, and known but hidden
+    points[..., 2] = flags
+    (track,) = everybody(saved(tmp_path, [{"frame": f, "keypoints": p.tolist()} for f, p in enumerate(points)]))
+    assert (track.kp2d_conf == 1).all()
+
+
 def test_people_may_be_the_first_axis_of_arrays(tmp_path: Path) -> None:
     others = np.stack([POINTS, POINTS + [400, 0, 0]])  # (P, L, J, 3)
     np.savez(tmp_path / "k.npz", keypoints=others[..., :2], scores=others[..., 2])

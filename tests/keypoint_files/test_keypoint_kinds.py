@@ -581,6 +581,15 @@ def test_a_frame_rate_of_no_camera_is_not_used_and_said(
         assert one(path).fps is None and "frame rate is" in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("written", "fps"), [("30000/1001", 29.97), ("25", 25), (" 59.94 ", 59.94), ("0/0", None), ("25 Hz", None)]
+)
+def test_a_frame_rate_may_be_text_and_a_quotient(tmp_path: Path, written: str, fps: float | None) -> None:
+    frames = [{"frame": f, **flat(p)} for f, p in enumerate(figure(COCO17.joint_names, 4))]
+    read = one(saved(tmp_path, {"fps": written, "frames": frames})).fps
+    assert read is None if fps is None else read == pytest.approx(fps, abs=1e-2)
+
+
 def test_one_bad_entry_is_left_out_and_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "hmr4d")
     points = figure(COCO17.joint_names)
