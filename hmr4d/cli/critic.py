@@ -10,10 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hmr4d.cli.console import run_guarded, setup_logging
-from hmr4d.cli.export import gather_motions
-from hmr4d.cli.motion_sources import read_motion_source
 from hmr4d.evaluation.critic_scores import CRITIC_FRAMES, CriticScores, critic_scores
 from hmr4d.evaluators.motion_critic import load_motion_critic
+from hmr4d.reference_motion.motion_sources import gather_motions, read_motion_source
 from hmr4d.utils.devices import pick_device
 from hmr4d.utils.files import file_hash, write_json
 from hmr4d.utils.places import inputs_folder

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hmr4d.cli.console import fail_some
-from hmr4d.cli.reference_options import add_read_options, read_options, tell_remarks
+from hmr4d.cli.reference_options import add_read_options, read_options
+from hmr4d.reference_motion.motion_sources import log_remarks
 from hmr4d.utils.command_line import command_line
 
 if TYPE_CHECKING:
@@ -117,7 +118,7 @@ def read_improved(path: Path, options: ReadOptions, args: argparse.Namespace) ->
 
         clip = smoothed(clip) if args.smooth else clip
         clip = with_locked_feet(clip) if args.lock_feet else clip
-    tell_remarks(path, clip)
+    log_remarks(path, clip)
     return clip
 
 
@@ -242,7 +243,7 @@ def export_files(args: argparse.Namespace) -> int:
         if any(export_paths(place.parent, place.name, name)[0].resolve() == path.resolve() for name in shared):
             raise ValueError(f"{path} would be overwritten by its own copy. Choose another folder with --out.")
         clip = read_clip(path, options)
-        tell_remarks(path, clip)
+        log_remarks(path, clip)
         motion = placed(clip).motion
         written = write_motion_files(motion, place.parent, place.name, shared)
         written += [write_own(motion, place.parent / f"{place.name}_{name}.npy", name) for name in own]

@@ -44,14 +44,14 @@ class Model:
 
     Attributes:
         sampler: generates motion from text.
-        facts: metadata for the card.
+        metadata: entries for the card.
         identity: all settings that determine its motion.
         steps: default number of sampling steps.
         guidance: default guidance scale.
     """
 
     sampler: Pipeline
-    facts: dict[str, Any]
+    metadata: dict[str, Any]
     identity: dict[str, Any]
     steps: int | None = None
     guidance: float | None = None
@@ -107,6 +107,27 @@ def load_checkpoint(path: Path, exp: str | None, overrides: Sequence[str], devic
         metadata = {"name": f"{path.parent.parent.name}/{path.name}", "step": step, "sha256": file_hash(copy)}
     identity = metadata | {"pipeline": OmegaConf.to_container(cfg.pipeline, resolve=True)}
     return _model(pipeline.eval().to(device), metadata, identity)
+
+
+def load_sampler(name: str, device: torch.device) -> Pipeline:
+    """A released model, or the last checkpoint of a training run, that samples motion.
+
+    Args:
+        name: name of a release, folder of a release or of a run, or path of a checkpoint.
+        device: device of the network.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: it is damaged, or does not sample motion.
+    """
+    path = Path(name)
+    if (path / "config.yaml").is_file():
+        path = path / "checkpoints" / "last.ckpt"
+    if path.suffix != ".ckpt":
+        return load_released(name, device=device, needs="sample")
+    pipeline = load_checkpoint(path, None, (), device).sampler
+    pipeline.about["model"] = name
+    return pipeline
 
 
 def _model(pipeline: Pipeline, metadata: dict[str, Any], identity: dict[str, Any]) -> Model:

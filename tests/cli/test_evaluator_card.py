@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from hmr4d.cli.evaluator_card import ANOTHER_CLIP, clips_of, corrupted, exchanged, main
+from hmr4d.cli.evaluator_card import main
 from hmr4d.data.importers.synthetic import import_synthetic
 from hmr4d.data.store import write_text_cache
 from hmr4d.evaluation.cards import GROUND_TRUTH, ResultCard
+from hmr4d.evaluation.evaluator_card import ANOTHER_CLIP, clips_of, corrupted, exchanged
 from hmr4d.evaluation.r_precision_upper_bound import retrieval_ceiling
 from hmr4d.evaluation.text_to_motion_data import Job
 from hmr4d.evaluators.corruptions import CORRUPTIONS

@@ -222,7 +222,9 @@ def test_plain_2d_sampling() -> None:
         T_w2c=torch.eye(4).expand(batch, 1, 4, 4),
     )
     # The last step draws no noise, so one array more than was recorded is asked for and not used.
-    got = pipeline.sample_2d(conditions, RecordedNoise([*noise, torch.full_like(noise[0], torch.nan)]), options)
+    got = pipeline.sample_views(
+        conditions, RecordedNoise([*noise, torch.full_like(noise[0], torch.nan)]), options
+    ).joints2d
     assert_close("sampling 2d result", got[:, 0], data["pred_motion2d"])
     for name in (name for name in data if name.startswith("progress_")):
         step = 0 if name == "progress_first" else int(name.rsplit("_", 1)[1])

@@ -234,8 +234,8 @@ class Motion2to3Pipeline(Pipeline):
         """Samples 2D motion in V views and lifts it to 3D.
 
         The single-view network denoises the views independently; with `consistency` this is multi-view ancestral
-        sampling
-        (Kapon et al., "MAS", CVPR 2024, arXiv 2310.14729). The multi-view network needs triangulation only at the end.
+        sampling (Kapon et al., "MAS", CVPR 2024, arXiv 2310.14729). The multi-view network needs triangulation only at
+        the end.
 
         Args:
             conditions: text, cameras, lengths.
@@ -264,17 +264,12 @@ class Motion2to3Pipeline(Pipeline):
         self._run(conditions, noise, options, correct, start)
         return ViewsSample(**result)
 
-    @torch.no_grad()
-    def sample_2d(self, conditions: Conditions, noise: NoiseSource, options: SamplingOptions) -> Tensor:
-        """Samples 2D motion (B, V, L, P + 1, 2) in box units relative to the root; views are independent."""
-        return self.codec.decode_with_root(self._run(conditions, noise, options, None))
-
     def _run(
         self,
         conditions: Conditions,
         noise: NoiseSource,
         options: SamplingOptions,
-        correct: Callable[[Tensor, int, bool], Tensor] | None,
+        correct: Callable[[Tensor, int, bool], Tensor],
         start: ReferenceStart | None = None,
     ) -> Tensor:
         steps = self.schedule.steps(options.num_inference_steps, options.spacing)

@@ -1,0 +1,119 @@
+"""Scores of an evaluator on real motion, and on real motion corrupted in known ways."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime, timezone
+
+import numpy as np
+import torch
+
+from hmr4d.data.clip_index import IndexRules
+from hmr4d.evaluation.cards import GENERATED, GROUND_TRUTH, ResultCard
+from hmr4d.evaluation.r_precision_upper_bound import retrieval_ceiling
+from hmr4d.evaluation.scoring import StandardProtocol, TextToMotionScorer
+from hmr4d.evaluation.text_to_motion_data import Job, RowCuts, ScoredClips
+from hmr4d.evaluators.corruptions import CORRUPTIONS, Corruption
+from hmr4d.evaluators.evaluator import EvaluatorRecipe, load_evaluator
+from hmr4d.metrics.intervals import Value
+from hmr4d.motion.motion import Motion
+from hmr4d.utils.progress import progress
+from hmr4d.utils.randomness import mix_seed
+
+ANOTHER_CLIP = "another clip"
+REPORTED = ("fid", "r_precision_top_1", "r_precision_top_2", "r_precision_top_3", "matching_score", "diversity")
+
+
+def clips_of(store: str, split: str, recipe: EvaluatorRecipe, *, repeats: int, seed: int) -> ScoredClips:
+    """The clips of a split that an evaluator takes; longer ones are cut."""
+    rules = IndexRules(recipe.min_rows / recipe.fps, recipe.max_rows / recipe.fps, keep_long=True)
+    cuts = RowCuts(max_rows=recipe.max_rows, unit=recipe.unit_length)
+    return ScoredClips(store, split, cuts=cuts, rules=rules, repeats=repeats, seed=seed)
+
+
+def corrupted(clips: ScoredClips, corrupt: Corruption) -> Callable[[Job], Motion]:
+    """Gives every item its own clip, cut to what counts and corrupted."""
+
+    def load(job: Job) -> Motion:
+        rows = clips.excerpt(job.repeat, job.item).rows
+        assert rows is not None
+        generator = torch.Generator().manual_seed(mix_seed(clips.seed + job.repeat, job.item))
+        joints3d = clips.real(job.item)[rows[0] : rows[0] + rows[1] + 1]
+        return Motion(
+            corrupt(joints3d, generator), clips.real_fps, clips.store.skeleton, clips.text(job.repeat, job.item)
+        )
+
+    return load
+
+
+def exchanged(clips: ScoredClips) -> Callable[[Job], Motion]:
+    """Gives every item the whole clip of another one, each clip once a repeat."""
+    orders = [
+        np.random.default_rng(mix_seed(clips.seed, repeat)).permutation(clips.items) for repeat in range(clips.repeats)
+    ]
+    others = [dict(zip(order.tolist(), np.roll(order, 1).tolist(), strict=True)) for order in orders]
+
+    def load(job: Job) -> Motion:
+        text = clips.text(job.repeat, job.item)
+        return Motion(clips.real(others[job.repeat][job.item]), clips.real_fps, clips.store.skeleton, text)
+
+    return load
+
+
+def score_evaluator(
+    evaluator_name: str, store: str, split: str, *, repeats: int, corrupted_repeats: int, seed: int, command: str
+) -> ResultCard:
+    """The card of an evaluator: its scores of real motion, and of real motion corrupted in known ways.
+
+    Args:
+        evaluator_name: name or folder.
+        store, split: real motion.
+        repeats, corrupted_repeats: passes with new captions and crops over real and over corrupted motion.
+        seed: seed of the passes.
+        command: command that reproduces the card.
+
+    Raises:
+        FileNotFoundError: the store or the evaluator does not exist.
+        ValueError: they do not match, or there are too few clips.
+    """
+    evaluator = load_evaluator(evaluator_name)
+    many, few = (
+        TextToMotionScorer(
+            evaluator,
+            StandardProtocol(),
+            clips_of(store, split, evaluator.recipe, repeats=count, seed=seed),
+        )
+        for count in (repeats, corrupted_repeats)
+    )
+    scored = many.score(corrupted(many.clips, CORRUPTIONS["unchanged"]))
+    rows: dict[str, dict[str, Value]] = {GROUND_TRUTH: _chosen(scored.rows[GROUND_TRUTH], (*REPORTED, "fid_halves"))}
+    loaders = {name: corrupted(few.clips, corrupt) for name, corrupt in CORRUPTIONS.items()}
+    loaders[ANOTHER_CLIP] = exchanged(few.clips)
+    for name, load in progress(list(loaders.items()), "corrupted motion", unit="kind"):
+        rows[name] = _chosen(few.score(load).rows[GENERATED], REPORTED)
+    ceilings = retrieval_ceiling(many.clips)
+    notes = [*scored.notes, *(f"Best possible R@1, 2, 3 {known}: {_shares(top)}." for known, top in ceilings.items())]
+    return ResultCard(
+        rows=rows,
+        set_name=f"{many.clips.store.name}/{split}",
+        set_size=scored.set_size,
+        seed=seed,
+        protocol=many.protocol.name,
+        evaluator=evaluator.recipe.name,
+        evaluator_hash=evaluator.weights_hash,
+        statistics_hash=evaluator.statistics_hash,
+        checkpoint=None,
+        checkpoint_hash=None,
+        command=command,
+        date=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        notes=tuple(notes),
+    )
+
+
+def _chosen(row: object, names: Sequence[str]) -> dict[str, Value]:
+    assert isinstance(row, dict)
+    return {name: row[name] for name in names}
+
+
+def _shares(top: Sequence[float]) -> str:
+    return ", ".join(f"{share:.3f}" for share in top)
