@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -11,16 +13,19 @@ import torch
 from hmr4d.data.clip_index import IndexRules
 from hmr4d.evaluation.cards import GENERATED, GROUND_TRUTH, ResultCard
 from hmr4d.evaluation.r_precision_upper_bound import retrieval_ceiling
-from hmr4d.evaluation.scoring import StandardProtocol, TextToMotionScorer
+from hmr4d.evaluation.scoring import Embeddings, StandardProtocol, TextToMotionScorer
 from hmr4d.evaluation.text_to_motion_data import Job, RowCuts, ScoredClips
 from hmr4d.evaluators.corruptions import CORRUPTIONS, Corruption
 from hmr4d.evaluators.evaluator import EvaluatorRecipe, load_evaluator
-from hmr4d.metrics.intervals import Value
+from hmr4d.evaluators.hml263_clips import PADDED_ROWS, EvaluationClips
+from hmr4d.metrics.intervals import Value, replicate_rows
 from hmr4d.motion.motion import Motion
+from hmr4d.representation.hml263 import Hml263Statistics
 from hmr4d.utils.progress import progress
 from hmr4d.utils.randomness import mix_seed
 
 ANOTHER_CLIP = "another clip"
+ITEM_TENSORS = ("features", "num_rows")
 REPORTED = ("fid", "r_precision_top_1", "r_precision_top_2", "r_precision_top_3", "matching_score", "diversity")
 
 
@@ -107,6 +112,65 @@ def score_evaluator(
         command=command,
         date=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         notes=tuple(notes),
+    )
+
+
+def score_evaluator_on_features(
+    evaluator_name: str, folder: str | Path, split: str, *, repeats: int, seed: int, command: str
+) -> ResultCard:
+    """The card of an evaluator on the real motion of a folder of HumanML3D features: row "Real" of published tables.
+
+    Captions and crops are those that the published code draws from the same seeds, see `EvaluationClips`.
+
+    Args:
+        evaluator_name: name or folder; its statistics normalize the features.
+        folder: folder in HumanML3D layout.
+        split: name of the list file.
+        repeats: passes with new captions and crops. Each is compared with another pass for its FID.
+        seed: seed of the first pass.
+        command: command that reproduces the card.
+
+    Raises:
+        FileNotFoundError: the evaluator or files of the folder do not exist.
+        ValueError: the evaluator takes other features, or there are too few clips.
+    """
+    evaluator = load_evaluator(evaluator_name)
+    if not isinstance(evaluator.statistics, Hml263Statistics) or evaluator.recipe.max_rows != PADDED_ROWS:
+        raise ValueError(
+            f"Evaluator '{evaluator.recipe.name}' takes {evaluator.recipe.max_rows} rows of "
+            f"{evaluator.recipe.features.store.about}; --features needs one of {PADDED_ROWS} rows of 263 features."
+        )
+    protocol, set_size = StandardProtocol(), 0
+    rows: list[dict[str, float]] = []
+    notes: list[str] = []
+    for repeat in progress(list(range(repeats)), "passes", unit="pass"):
+        passes = []
+        for number in (2 * repeat, 2 * repeat + 1):
+            choices, crops = random.Random(seed + number), np.random.RandomState(seed + number)
+            clips = EvaluationClips(folder, split, statistics=evaluator.statistics, choices=choices, crops=crops)
+            items = [clips[index] for index in range(len(clips))]
+            features, counts = (torch.stack([torch.as_tensor(item[name]) for item in items]) for name in ITEM_TENSORS)
+            texts = evaluator.embed_texts([item["text"] for item in items], [item["tokens"] for item in items])
+            passes.append((texts, evaluator.embed_motions(features, counts)))
+        (texts, real), (_, another) = passes
+        scores = protocol.scores(Embeddings(texts, real, real, another), seed + repeat)
+        rows.append(scores.ground_truth)
+        notes += scores.notes
+        set_size = len(real)
+    return ResultCard(
+        rows={GROUND_TRUTH: replicate_rows(rows)},
+        set_name=f"{Path(folder).resolve().name}/{split}",
+        set_size=set_size,
+        seed=seed,
+        protocol=protocol.name,
+        evaluator=evaluator.recipe.name,
+        evaluator_hash=evaluator.weights_hash,
+        statistics_hash=evaluator.statistics_hash,
+        checkpoint=None,
+        checkpoint_hash=None,
+        command=command,
+        date=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        notes=tuple(dict.fromkeys(notes)),
     )
 
 

@@ -115,3 +115,24 @@ def test_ceiling_counts_clips_of_equal_labels(store: Path) -> None:
     assert list(top) == ["knowing content", "knowing content and style"]
     assert top["knowing content"] == top["knowing content and style"]  # one style only
     assert 0.2 < top["knowing content"][0] < top["knowing content"][1] < top["knowing content"][2] <= 1.0
+
+
+def test_real_motion_of_a_folder_of_features_is_scored(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root, generator = tmp_path / "features", np.random.default_rng(0)
+    for folder in ("new_joint_vecs", "texts"):
+        (root / folder).mkdir(parents=True)
+    names = [f"{number:06d}" for number in range(40)]
+    for number, name in enumerate(names):
+        np.save(root / "new_joint_vecs" / f"{name}.npy", generator.normal(size=(44 + number, NUM_FEATURES)))
+        (root / "texts" / f"{name}.txt").write_text(f"a person does {number}#a/DET person/NOUN#0.0#0.0\n")
+    (root / "test.txt").write_text("\n".join(names) + "\n")
+    mean, std = np.zeros(NUM_FEATURES, np.float32), np.ones(NUM_FEATURES, np.float32)
+    Evaluator(RECIPE, Hml263Statistics(name="tiny", mean=mean, std=std, variant="corrected_hips")).save(tmp_path / "e")
+    words = ["--evaluator", str(tmp_path / "e"), "--features", str(root), "--repeats", "2", "--out", str(tmp_path)]
+    assert main(words) == 0
+    card = ResultCard.read(tmp_path / "card.json")
+    row = card.rows[GROUND_TRUTH]
+    assert list(card.rows) == [GROUND_TRUTH] and card.set_size == 40 and card.set_name == "features/test"
+    assert row["fid"].repeats == 2 and row["fid"].mean > 0 and row["r_precision_top_3"].mean > 0
+    assert main([*words[:3], str(tmp_path), *words[4:]]) == 2
+    assert "HumanML3D features not found" in capsys.readouterr().err
