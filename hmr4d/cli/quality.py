@@ -1,8 +1,8 @@
 """`hmr4d quality`: scores generated motion, and real motion with the same code.
 
 hmr4d quality                                            # real motion only
-hmr4d quality --weights motion2to3-everyday --store inputs/everyday --seeds 3
-hmr4d quality --checkpoint outputs/everyday/motion2to3_everyday/checkpoints/last.ckpt --store inputs/everyday
+hmr4d quality --weights NAME --store inputs/everyday --seeds 3
+hmr4d quality --checkpoint outputs/DATA/EXPERIMENT/checkpoints/last.ckpt --store inputs/everyday
 hmr4d quality --weights NAME --store inputs/everyday --prompts paraphrases cmu_paraphrases --seconds own 3 5 8
 hmr4d quality --weights NAME --store inputs/everyday --prompts verbs
 hmr4d quality --weights NAME --store inputs/everyday --score-2d inputs/everyday_2d evaluator-keypoints

@@ -47,7 +47,7 @@ def check_overrides(words: Sequence[str], root: str, *, folders: Sequence[Path] 
     """Checks overrides without published names against their configuration. Hydra must be initialized.
 
     Args:
-        words: overrides, such as "exp=motion2to3/finetune_mv", "optimizer.lr=1e-4", "+global/append=amp16".
+        words: overrides, such as "exp=evaluator/matching", "optimizer.lr=1e-4", "+global/append=amp16".
         root: name of the start file in `configs/`.
         folders: additional folders of configurations.
         is_sweep: whether an override may have several values, as in `seed=1,2`.
