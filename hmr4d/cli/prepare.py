@@ -386,7 +386,7 @@ def _run_bvh(args: argparse.Namespace) -> StoreSummary:
     )
 
 
-def _told(result: StoreSummary | BuildReport | Derived) -> str:
+def _summary(result: StoreSummary | BuildReport | Derived) -> str:
     if isinstance(result, Derived):
         return "\n".join([f"{result.path}: {result.story[0]}", *result.story[1:]])
     if isinstance(result, StoreSummary):
@@ -417,7 +417,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             store = args.store
         else:
             result = args.run(args)
-            sys.stdout.write(f"{_told(result)}\n")
+            sys.stdout.write(f"{_summary(result)}\n")
             store = result.path
         if cache_text is not None:
             sys.stdout.write(f"{cache_text(store)}\n")

@@ -250,9 +250,9 @@ def _run_pose_limits(args: argparse.Namespace) -> Derived:
     files = gather_motions(args.motions)
     poses = [_axis_angles(path) for path in progress(files, "poses", unit="file")]
     table = fit_pose_limits(np.concatenate(poses), percentile=args.percentile, margin=args.margin)
-    told = f"{sum(map(len, poses))} poses of {len(files)} files, {args.percentile:g} % left out at each end"
-    save_pose_limits(args.out, table, f"{told}, {args.margin:g} rad of margin")
-    return Derived(args.out, [f"limits of {len(table)} joints from {told}"])
+    origin = f"{sum(map(len, poses))} poses of {len(files)} files, {args.percentile:g} % left out at each end"
+    save_pose_limits(args.out, table, f"{origin}, {args.margin:g} rad of margin")
+    return Derived(args.out, [f"limits of {len(table)} joints from {origin}"])
 
 
 def _axis_angles(path: Path) -> NDArray[np.float32]:

@@ -178,19 +178,19 @@ def inspect_files(args: argparse.Namespace) -> int:
     options = read_options(args)
 
     def one(path: Path, _: Path) -> None:
-        facts = {"file": str(path), **clip_facts(path, options)}
+        metadata = {"file": str(path), **clip_metadata(path, options)}
         if args.json:
-            sys.stdout.write(json.dumps(facts, ensure_ascii=False) + "\n")
+            sys.stdout.write(json.dumps(metadata, ensure_ascii=False) + "\n")
             return
-        width = max(map(len, facts))
-        for name, value in facts.items():
+        width = max(map(len, metadata))
+        for name, value in metadata.items():
             for number, words in enumerate(value if isinstance(value, list) else [value]):
                 sys.stdout.write(f"{'' if number else name:<{width}}  {words}\n")
 
     return _each(args.files, None, "", one)
 
 
-def clip_facts(path: Path, options: ReadOptions) -> dict[str, Any]:
+def clip_metadata(path: Path, options: ReadOptions) -> dict[str, Any]:
     """The content of a file by name, for display and JSON."""
     from hmr4d.body.stance import motion_doubts, points_of_skeleton
     from hmr4d.reference_motion.adapters import ADAPTERS, read_clip
@@ -198,27 +198,27 @@ def clip_facts(path: Path, options: ReadOptions) -> dict[str, Any]:
     clip = read_clip(path, options)
     motion, camera = clip.motion, clip.camera
     titles = {adapter.name: adapter.title for adapter in ADAPTERS}
-    facts: dict[str, Any] = {
+    metadata: dict[str, Any] = {
         "system": titles.get(clip.system, clip.system),
         "frames": motion.num_frames,
         "fps": motion.fps,
         "seconds": round(motion.seconds, 3),
     }
     if clip.frames is not None and len(clip.frames):
-        facts["video frames"] = f"{clip.frames[0]} to {clip.frames[-1]}"
-    facts["world"] = "level, y up" if clip.is_level else "axes of the camera, not known to be level"
-    facts["camera"] = "none"
+        metadata["video frames"] = f"{clip.frames[0]} to {clip.frames[-1]}"
+    metadata["world"] = "level, y up" if clip.is_level else "axes of the camera, not known to be level"
+    metadata["camera"] = "none"
     if camera is not None:
-        facts["camera"] = "still" if camera.is_static else "moving"
+        metadata["camera"] = "still" if camera.is_static else "moving"
         if camera.K is not None:
-            facts["focal length"] = round(float(camera.K[0, 0]), 1)
+            metadata["focal length"] = round(float(camera.K[0, 0]), 1)
         if camera.size is not None:
-            facts["picture"] = f"{camera.size[0]} x {camera.size[1]}"
-    facts["body"] = "joints alone" if motion.pose is None else motion.pose.body
+            metadata["picture"] = f"{camera.size[0]} x {camera.size[1]}"
+    metadata["body"] = "joints alone" if motion.pose is None else motion.pose.body
     doubts = [doubt.words for doubt in motion_doubts(motion.array(), points_of_skeleton(motion.skeleton), motion.fps)]
     if remarks := [*clip.remarks, *doubts]:
-        facts["remarks"] = remarks
-    return facts
+        metadata["remarks"] = remarks
+    return metadata
 
 
 def clip_words(clip: ReferenceClip) -> str:

@@ -297,13 +297,13 @@ def obtain_classifier(
     return load_classifier(folder)
 
 
-def save_classifier(classifier: ContentClassifier, folder: str | Path, facts: Mapping[str, Any]) -> None:
+def save_classifier(classifier: ContentClassifier, folder: str | Path, card_entries: Mapping[str, Any]) -> None:
     """Writes the weights and a JSON card with the constructor's arguments and metadata of the training."""
     folder = Path(folder)
     with atomic_path(folder / WEIGHTS_NAME) as temporary:
         save_file({k: v.contiguous() for k, v in classifier.state_dict().items()}, temporary)
     shape = {"num_joints": classifier.num_joints, "hidden": classifier.hidden, "fps": classifier.fps}
-    write_json(folder / CARD_NAME, {"labels": classifier.labels, **shape, **facts})
+    write_json(folder / CARD_NAME, {"labels": classifier.labels, **shape, **card_entries})
 
 
 def load_classifier(folder: str | Path) -> tuple[ContentClassifier, dict[str, Any]]:

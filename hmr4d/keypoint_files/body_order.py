@@ -65,9 +65,9 @@ def misfit(points: NDArray[np.float64], order: JointOrder) -> float | None:
     if not usable.any():
         return None
     shares = np.where(seen[usable], lengths[usable] / sizes[usable, None] / rest, np.nan)
-    told = np.isfinite(shares).any(axis=0)
-    ratios = np.log(np.maximum(_quantile(shares[:, told], _LONG), _SHORTEST))
-    is_width = np.flatnonzero(told) >= len(_LIMBS) - _WIDTHS
+    is_measured = np.isfinite(shares).any(axis=0)
+    ratios = np.log(np.maximum(_quantile(shares[:, is_measured], _LONG), _SHORTEST))
+    is_width = np.flatnonzero(is_measured) >= len(_LIMBS) - _WIDTHS
     ratios = np.where(is_width, np.maximum(ratios, np.log(_FORESHORTENED)), ratios)
     return float(np.minimum(np.abs(ratios - np.median(ratios)), _WORST).mean())
 

@@ -154,7 +154,7 @@ def _in_reach(digits: str, what: str) -> int:
     return int(digits)
 
 
-def told_rate(value: Any) -> float | None:
+def frame_rate_of(value: Any) -> float | None:
     """Frame rate in a file; None, with a warning, if it is implausible for a camera."""
     if value is None:
         return None

@@ -6,7 +6,7 @@ import logging
 from typing import Any
 
 from hmr4d.methods.base import Pipeline
-from hmr4d.nn.action_index import ActionIndex, PromptFacts
+from hmr4d.nn.action_index import ActionIndex, PromptMatch
 from hmr4d.nn.prompt_checks import prompt_remarks
 
 logger = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ def describe_prompts(
             actions `nearest_actions`, `action_distance` (1 - cosine, 0 for the direction of an action) and `is_far`.
     """
     index = pipeline.actions
-    nearest = [None] * len(prompts) if index is None else index.facts(pipeline.encode_text(prompts).pooled)
+    nearest = [None] * len(prompts) if index is None else index.match(pipeline.encode_text(prompts).pooled)
     durations = pipeline.suited_seconds(prompts) if seconds is None else seconds
     details = []
     for prompt, known, duration in zip(prompts, nearest, durations, strict=True):
@@ -63,7 +63,7 @@ def describe_prompts(
     return durations, details
 
 
-def prompt_metadata(known: PromptFacts) -> dict[str, Any]:
+def prompt_metadata(known: PromptMatch) -> dict[str, Any]:
     """Metadata of a motion file about its prompt."""
     return {
         "nearest_actions": [action.name for action, _ in known.nearest],

@@ -285,10 +285,10 @@ def _exchanged_sides(joints3d: Tensor, fps: float, skeleton: Skeleton, camera: R
     velocity = torch.gradient(torch.from_numpy(smooth), dim=0)[0] * fps
     away = path - camera.centers[0, [0, 2]].to(path)
     faces, walks = (torch.cosine_similarity(vectors, away, dim=-1) for vectors in (facing, velocity))
-    told = (velocity.norm(dim=-1) > WALKING) & (faces.abs() > IN_DEPTH) & (walks.abs() > IN_DEPTH)
-    if int(told.sum()) < ENOUGH:
+    is_clear = (velocity.norm(dim=-1) > WALKING) & (faces.abs() > IN_DEPTH) & (walks.abs() > IN_DEPTH)
+    if int(is_clear.sum()) < ENOUGH:
         return math.nan
-    return -float((faces * walks)[told].sign().mean())
+    return -float((faces * walks)[is_clear].sign().mean())
 
 
 def _place_in_picture(pixels: Tensor, seen: Tensor, size: Tensor) -> dict[str, float]:

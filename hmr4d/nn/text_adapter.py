@@ -86,8 +86,8 @@ class TextAdapter(nn.Module):
 
     def save(self, path: str | Path) -> None:
         """Writes the adapter as one safetensors file that `load` reads."""
-        facts = {"in_dim": self.in_dim, "dim": self.dim, "hidden": self.hidden, "num_blocks": self.num_blocks}
-        metadata = {"format": FORMAT, "version": str(VERSION)} | {k: str(v) for k, v in facts.items()}
+        network_sizes = {"in_dim": self.in_dim, "dim": self.dim, "hidden": self.hidden, "num_blocks": self.num_blocks}
+        metadata = {"format": FORMAT, "version": str(VERSION)} | {k: str(v) for k, v in network_sizes.items()}
         with atomic_path(path) as temporary:
             save_file({k: v.detach().cpu().contiguous() for k, v in self.state_dict().items()}, temporary, metadata)
 

@@ -71,9 +71,9 @@ def test_a_walk_tells_the_camera_within_what_is_said(pitch: float, roll: float, 
     assert abs(math.log(found.height / height)) < max(3 * guess.deviations["height"], 0.1)
     assert abs(math.log(float(found.K4[0]) / focal)) < 3 * guess.deviations["focal"]
     if pitch:  # a level camera sees no vertical lines run together, so that focal length and distance stay unknown
-        assert guess.deviations["focal"] < 0.15 and "grows and shrinks" in guess.told
+        assert guess.deviations["focal"] < 0.15 and "grows and shrinks" in guess.description
     else:
-        assert "common phones" in guess.told
+        assert "common phones" in guess.description
 
 
 def test_who_stands_tells_less_and_that_is_reported() -> None:

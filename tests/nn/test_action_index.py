@@ -35,18 +35,18 @@ CHECK = FarCheck(threshold=0.5, auc=0.9, false_alarms=0.05, caught=0.6)
 
 def test_the_nearest_actions_come_one_for_each_group() -> None:
     index = ActionIndex(ACTIONS, PROTOTYPES, check=CHECK)
-    near, far = index.facts(torch.tensor([[5.0, 0.5, 0.0], [-1.0, -1.0, 0.1]]))
+    near, far = index.match(torch.tensor([[5.0, 0.5, 0.0], [-1.0, -1.0, 0.1]]))
     assert [action.name for action, _ in near.nearest] == ["stroll", "bow", "raise the hand"]
     assert near.similarity == pytest.approx(5 / np.hypot(5, 0.5), abs=1e-5)
     assert (near.is_far, far.is_far) == (False, True)
     assert far.nearest[0][0].name == "raise the hand"
-    assert not ActionIndex(ACTIONS, PROTOTYPES).facts(torch.tensor([[-1.0, -1.0, 0.1]]))[0].is_far
+    assert not ActionIndex(ACTIONS, PROTOTYPES).match(torch.tensor([[-1.0, -1.0, 0.1]]))[0].is_far
 
 
 def test_the_duration_is_that_of_the_nearest_actions() -> None:
     index = ActionIndex(ACTIONS, PROTOTYPES)
     walk, raised, between = (
-        facts.seconds for facts in index.facts(torch.tensor([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, 1.0, 1.0]]))
+        match.seconds for match in index.match(torch.tensor([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, 1.0, 1.0]]))
     )
     assert walk == pytest.approx(6.0, abs=0.1)
     assert raised == pytest.approx(2.0, abs=0.01)

@@ -170,7 +170,7 @@ def score(cfg: DictConfig, store: MotionStore, prompts: PromptSet) -> dict[str, 
     """The card: metrics of real motion and of every arm over the seeds, and paired differences of arms."""
     clips = labeled_clips(store, cfg.sampling.split)[prompts.numbers].tolist()
     subsets = subsets_of(store, clips, held_out(cfg))
-    judging, facts = judges(cfg, store)
+    judging, classifier_card = judges(cfg, store)
     rows = {
         name: [judging.score(motion, prompts.wordings(seed), subsets) for seed, motion in drawn]
         for name, drawn in _rows(cfg, store, clips, prompts)
@@ -186,7 +186,7 @@ def score(cfg: DictConfig, store: MotionStore, prompts: PromptSet) -> dict[str, 
         "seconds": list(seconds_range(cfg)),
         "num_motions": {name: len(places) for name, places in subsets.items()},
         "num_by_content": {c: prompts.contents.count(c) for c in sorted(set(prompts.contents))},
-        **facts,
+        **classifier_card,
         "titles": {name: cfg.trainings[name].get("title", name) for name in cfg.arms},
         "rows": {name: over_seeds(found) for name, found in by_subset.items()},
         "contents": {name: over_seeds([scored.by_content for scored in found]) for name, found in rows.items()},

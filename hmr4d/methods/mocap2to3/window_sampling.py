@@ -68,8 +68,8 @@ class WindowSampler:
     ) -> None:
         self.pipeline, self.inputs, self.track, self.options = pipeline, inputs, track, options
         self.before, self.guess, self.rig = before, guess, inputs.rig
-        seen, told = track.seen(options.min_conf), None if guess is None else guess.joints3d
-        self.contacts = pipeline.contact_features(self.rig, track.pixels, seen, told)
+        seen, guessed = track.seen(options.min_conf), None if guess is None else guess.joints3d
+        self.contacts = pipeline.contact_features(self.rig, track.pixels, seen, guessed)
         self.condition2d = None
         if pipeline.denoiser.num_condition_features:
             self.condition2d = pipeline.codec.encode_condition(track.pixels, self.rig.size[:, 0], seen)
@@ -79,7 +79,7 @@ class WindowSampler:
             last = options.guess_noise * (pipeline.schedule.num_steps - 1)
             self.steps = [step for step in self.steps if step[0] <= last] or from_step(self.steps, round(last))
         self.free = {t for t, _ in self.steps[: round(options.free_share * len(self.steps))]}
-        self.prior = pipeline.first_guess(self.rig, track.pixels, seen) if told is None else told
+        self.prior = pipeline.first_guess(self.rig, track.pixels, seen) if guessed is None else guessed
         self.lifted: Lifted | None = None
 
     @torch.no_grad()

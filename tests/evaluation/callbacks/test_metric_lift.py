@@ -103,7 +103,7 @@ def test_the_card_compares_methods_and_names_their_sources(done: Path) -> None:
     assert oracle.repeats == COUNT and oracle.interval is not None and oracle.interval > 0
     assert (card.set_name, card.set_size, card.num_sequences, card.num_views) == ("tiny/test", COUNT, COUNT, 4)
     assert card.num_frames == sum(34 + 3 * n for n in range(COUNT)) and card.fps == 20.0
-    assert "model.ckpt, sha256" in card.weights["model"] and "noise_px=3" in card.facts["2D"]
+    assert "model.ckpt, sha256" in card.weights["model"] and "noise_px=3" in card.settings["2D"]
     text = (done / "card.md").read_text("utf-8")
     assert text == card.table() and "Mean over all frames" in text and "Mean over clips" in text
 
@@ -136,7 +136,7 @@ def test_smpl_joints_derived_from_keypoints_are_lifted_and_scored(inputs: Path, 
     (card,) = run(configuration(inputs, tmp_path, *options, "noise_px=2"))
     errors = [card.rows[row]["abs_mpjpe"].mean for row in ("oracle", "ground_ray", "model")]
     assert 15 < errors[0] < 40 < errors[1] < 400 and errors[2] > 0  # feet stand at the ankles, mixtures are near
-    assert "22 of 'smpl22'" in card.joints and "true of 'coco17' keypoints, with noise_px=2" in card.facts["2D"]
+    assert "22 of 'smpl22'" in card.joints and "true of 'coco17' keypoints, with noise_px=2" in card.settings["2D"]
     assert any("'smpl22' joints derived from 'coco17' keypoints" in note for note in card.notes)
     exact = configuration(inputs, tmp_path, "method=oracle", "ckpt_path=null", "limit=2", "noise_px=2")
     with pytest.raises(FileExistsError, match="keypoints"):
@@ -272,7 +272,7 @@ def test_aistpp_lifts_windows_of_detections(inputs: Path, aistpp: Path, tmp_path
     assert not any("coco17" in note for note in card.notes)
     options = (*options, "method=[oracle,model]")
     (smpl,) = run(configuration(inputs, tmp_path / "smpl", *options, task="aistpp"))
-    assert "17 of 'coco17'" in smpl.joints and "detections of 'coco17' keypoints, " in smpl.facts["2D"]
+    assert "17 of 'coco17'" in smpl.joints and "detections of 'coco17' keypoints, " in smpl.settings["2D"]
     assert any("'smpl22' joints are lifted and turned into 'coco17' for scoring" in note for note in smpl.notes)
     # Every keypoint there and back: face and hips of a fixed body on mixtures cost some centimeters, limbs nothing.
     assert 5 < smpl.rows["oracle"]["abs_mpjpe"].mean < 40 and smpl.rows["model"]["abs_mpjpe"].mean > 0
