@@ -3,13 +3,42 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from hmr4d.camera.calibration import Calibration, Sensitivity, sensitivity
+from hmr4d.camera.calibration import Calibration
 from hmr4d.camera.camera_files import CameraFile, check_camera
 
 CONTRADICTORY = 0.05  # limit of the residual relative to the longer image side
+
+
+@dataclass(frozen=True)
+class Sensitivity:
+    """Displacement in meters of a floor point for small errors of the calibration.
+
+    Attributes:
+        distance: from the camera's foot, meters.
+        by_pitch: per degree of pitch, (h^2 + z^2) / h.
+        by_height: per centimeter of height, z / h.
+        by_focal: per percent of focal length: a pitch error of 1/2 sin(2 phi), phi the angle below the axis.
+    """
+
+    distance: float
+    by_pitch: float
+    by_height: float
+    by_focal: float
+
+
+def sensitivity(pitch: float, height: float, distances: Iterable[float]) -> list[Sensitivity]:
+    """Sensitivities at some distances in meters, of a camera with a pitch in radians and a height in meters."""
+    rows = []
+    for z in distances:
+        per_radian = (height**2 + z**2) / height
+        below_axis = math.atan2(height, z) - pitch
+        by_focal = abs(0.5 * math.sin(2 * below_axis)) * 0.01 * per_radian
+        rows.append(Sensitivity(z, per_radian * math.radians(1), 0.01 * z / height, by_focal))
+    return rows
 
 
 def check_fit(camera: CameraFile, fit: Calibration, measurements: Path) -> None:

@@ -7,8 +7,7 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from hmr4d.camera.calibration import sensitivity
-from hmr4d.camera.calibration_report import check_fit, expected_error, pitch_is_doubtful, report
+from hmr4d.camera.calibration_report import check_fit, expected_error, pitch_is_doubtful, report, sensitivity
 from hmr4d.camera.camera_files import write_camera
 from hmr4d.camera.measurement_files import read_measurements
 from hmr4d.cli.console import run_guarded, setup_logging
