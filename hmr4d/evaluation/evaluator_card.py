@@ -12,7 +12,7 @@ import torch
 
 from hmr4d.data.clip_index import IndexRules
 from hmr4d.evaluation.cards import GENERATED, GROUND_TRUTH, ResultCard
-from hmr4d.evaluation.r_precision_upper_bound import retrieval_ceiling
+from hmr4d.evaluation.r_precision_upper_bound import r_precision_upper_bound
 from hmr4d.evaluation.scoring import Embeddings, StandardProtocol, TextToMotionScorer
 from hmr4d.evaluation.text_to_motion_data import Job, RowCuts, ScoredClips
 from hmr4d.evaluators.corruptions import CORRUPTIONS, Corruption
@@ -96,8 +96,8 @@ def score_evaluator(
     loaders[ANOTHER_CLIP] = exchanged(few.clips)
     for name, load in progress(list(loaders.items()), "corrupted motion", unit="kind"):
         rows[name] = _chosen(few.score(load).rows[GENERATED], REPORTED)
-    ceilings = retrieval_ceiling(many.clips)
-    notes = [*scored.notes, *(f"Best possible R@1, 2, 3 {known}: {_shares(top)}." for known, top in ceilings.items())]
+    bounds = r_precision_upper_bound(many.clips)
+    notes = [*scored.notes, *(f"Best possible R@1, 2, 3 {known}: {_shares(top)}." for known, top in bounds.items())]
     return ResultCard(
         rows=rows,
         set_name=f"{many.clips.store.name}/{split}",

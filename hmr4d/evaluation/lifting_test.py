@@ -68,7 +68,7 @@ def run_lift_test(cfg: DictConfig) -> list[LiftingCard]:
         return [score_only(cfg, metric)]
     weights = starting_weights(cfg) if MODEL in methods else None
     check_files(cfg, weights)
-    clips = scored_clips(cfg, methods)
+    clips = evaluation_clips(cfg, methods)
     sources = {method: source_of(cfg, method, weights, clips) for method in methods}
     if cfg.overwrite and is_first:
         shutil.rmtree(metric.out_dir / FOLDER_NAME, ignore_errors=True)
@@ -99,11 +99,11 @@ def score_only(cfg: DictConfig, metric: MetricLift) -> LiftingCard:
     folder = folder / FOLDER_NAME if (folder / FOLDER_NAME).is_dir() else folder
     folders = {path.parent.name: GenerationFolder(path.parent) for path in sorted(folder.glob(f"*/{MANIFEST_NAME}"))}
     if not folders:
-        clips = scored_clips(cfg, methods_of(cfg))
+        clips = evaluation_clips(cfg, methods_of(cfg))
         saved = SavedMotions(folder, fps=clips.clip(clips.items[0]).fps, skeleton=clips.lifted)
         source = LiftSource(f"motions in {folder}, sha256 {saved.sha256}", {})
         return metric.score(clips, {GIVEN: source}, card_metadata(cfg, clips), {GIVEN: saved})
-    clips = scored_clips(cfg, list(folders))
+    clips = evaluation_clips(cfg, list(folders))
     wanted = json.loads(json.dumps(clips.identity()))
     notes: list[str] = []
     sources = {}
@@ -121,7 +121,7 @@ def score_only(cfg: DictConfig, metric: MetricLift) -> LiftingCard:
     return metric.score(clips, sources, card_metadata(cfg, clips, notes), folders)
 
 
-def scored_clips(cfg: DictConfig, methods: Sequence[str]) -> ScoredLifts:
+def evaluation_clips(cfg: DictConfig, methods: Sequence[str]) -> ScoredLifts:
     """The clips of the configuration, in the joints of the model if a model is among the methods, otherwise in their
     own."""
     cfg = cfg.copy()

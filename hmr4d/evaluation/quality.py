@@ -14,7 +14,7 @@ from hmr4d.evaluation.action_labels import bandai_namco_paraphrases, clips_of, c
 from hmr4d.evaluation.action_recognition import (
     WEIGHTS_NAME,
     ContentClassifier,
-    LabelledMotion,
+    LabeledMotion,
     confusions,
     labeled_motion,
     obtain_classifier,
@@ -168,7 +168,7 @@ def yardsticks(request: QualityRequest, store: MotionStore, classifier: ContentC
 
 
 def score_set(
-    measure: Yardsticks, repeats: Sequence[LabelledMotion], real: LabelledMotion | None, split: set[str]
+    measure: Yardsticks, repeats: Sequence[LabeledMotion], real: LabeledMotion | None, split: set[str]
 ) -> dict[str, Any]:
     """Summary of one set of prompts: generated repeats, real motion, and confusions.
 

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hmr4d.evaluation.action_recognition import LabelledMotion
+from hmr4d.evaluation.action_recognition import LabeledMotion
 from hmr4d.evaluation.prompt_sets import PromptSet
 from hmr4d.methods.base import Pipeline
 from hmr4d.methods.registry import load_released, method_of_config
@@ -141,7 +141,7 @@ def _model(pipeline: Pipeline, metadata: dict[str, Any], identity: dict[str, Any
 # --- generation -------------------------------------------------------------------------------------------------------
 
 
-def generate(model: Model, prompts: PromptSet, repeat: int, draw: Draw, cache: Path) -> LabelledMotion:
+def generate(model: Model, prompts: PromptSet, repeat: int, draw: Draw, cache: Path) -> LabeledMotion:
     """Motions of one repeat in the order of the set, generated or read from the cache.
 
     A cache file contains `PROMPTS_PER_PART` motions. Its name is a hash of all settings that determine them.
@@ -165,7 +165,7 @@ def generate(model: Model, prompts: PromptSet, repeat: int, draw: Draw, cache: P
             write_motions(path, model.sampler.sample(**request))
         motions |= dict(zip(part, read_motions(path), strict=True))
     clips = [motions[i] for i in range(len(prompts))]
-    return LabelledMotion(clips, prompts.contents, model.sampler.fps)
+    return LabeledMotion(clips, prompts.contents, model.sampler.fps)
 
 
 def write_motions(path: Path, output: MotionBatch) -> None:

@@ -20,7 +20,7 @@ from hmr4d.nn.prompt_checks import words_of
 from hmr4d.nn.text_adapter import (
     ADAPTER_NAME,
     AdapterTraining,
-    LabelledCaptions,
+    LabeledCaptions,
     TextAdapter,
     caption_votes,
     clip_actions,
@@ -220,7 +220,7 @@ class ActionIndex:
 
 def build_action_index(
     paths: Sequence[str | Path],
-    captions: LabelledCaptions,
+    captions: LabeledCaptions,
     *,
     adapter: TextAdapter | None = None,
     check: FarCheck | None = None,
@@ -252,7 +252,7 @@ def build_action_index(
 
 
 def prototypes_of(
-    captions: LabelledCaptions, adapter: TextAdapter | None = None
+    captions: LabeledCaptions, adapter: TextAdapter | None = None
 ) -> tuple[list[tuple[str, str]], Tensor]:
     """(action, group) of A known actions and the mean directions (A, C) of their sentences, see `caption_votes`."""
     with torch.no_grad():
@@ -267,7 +267,7 @@ def prototypes_of(
 
 
 def check_far(
-    captions: LabelledCaptions,
+    captions: LabeledCaptions,
     training: AdapterTraining | None = None,
     *,
     folds: int = 3,
@@ -329,8 +329,8 @@ def far_check(known: Tensor, unknown: Tensor, false_alarms: float = FALSE_ALARMS
 
 
 def _hold_out(
-    captions: LabelledCaptions, share: float, generator: torch.Generator
-) -> tuple[LabelledCaptions, LabelledCaptions]:
+    captions: LabeledCaptions, share: float, generator: torch.Generator
+) -> tuple[LabeledCaptions, LabeledCaptions]:
     """Splits captions into those without and those with randomly held-out sentences; near copies of the latter are
     in neither."""
     votes = caption_votes(captions)

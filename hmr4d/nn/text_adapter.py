@@ -120,7 +120,7 @@ class TextAdapter(nn.Module):
 
 
 @dataclass(frozen=True)
-class LabelledCaptions:
+class LabeledCaptions:
     """Sentences and their actions; a sentence for two actions occurs twice.
 
     Attributes:
@@ -143,9 +143,9 @@ class LabelledCaptions:
     def __len__(self) -> int:
         return len(self.texts)
 
-    def part(self, rows: Sequence[int]) -> LabelledCaptions:
+    def part(self, rows: Sequence[int]) -> LabeledCaptions:
         """The captions with indices `rows`."""
-        return LabelledCaptions(
+        return LabeledCaptions(
             [self.texts[i] for i in rows],
             self.pooled[list(rows)],
             [self.actions[i] for i in rows],
@@ -175,7 +175,7 @@ def clip_actions(store: MotionStore) -> list[tuple[str, str] | None]:
     ]
 
 
-def read_captions(paths: Sequence[str | Path], encoder_name: str, split: str | None = "train") -> LabelledCaptions:
+def read_captions(paths: Sequence[str | Path], encoder_name: str, split: str | None = "train") -> LabeledCaptions:
     """Captions of the clips of a split with their actions and cached vectors, from all stores.
 
     Args:
@@ -208,10 +208,10 @@ def read_captions(paths: Sequence[str | Path], encoder_name: str, split: str | N
     if not rows:
         raise ValueError(f"The stores {[str(path) for path in paths]} have no captions in split '{split}'.")
     texts, actions, groups = (list(column) for column in zip(*rows, strict=True))
-    return LabelledCaptions(texts, torch.stack([vectors[text] for text in texts]), actions, groups)
+    return LabeledCaptions(texts, torch.stack([vectors[text] for text in texts]), actions, groups)
 
 
-def caption_votes(captions: LabelledCaptions, sameness: float = 0.1) -> Tensor:
+def caption_votes(captions: LabeledCaptions, sameness: float = 0.1) -> Tensor:
     """Weights (N,) that sum to one for each action; near copies of a sentence share their weight.
 
     Args:
@@ -262,7 +262,7 @@ class AdapterTraining:
 
 
 def fit_text_adapter(
-    captions: LabelledCaptions, training: AdapterTraining | None = None, *, dim: int = 384
+    captions: LabeledCaptions, training: AdapterTraining | None = None, *, dim: int = 384
 ) -> TextAdapter:
     """Trains an adapter. On one machine, the result depends on captions and options alone.
 

@@ -1,6 +1,6 @@
 """Image points relative to the root, in units of a bounding box of the body.
 
-A box is (cx, cy, s): center in pixels and size in units of 200 pixels, so that normalised = 2 (p - c) / (200 s).
+A box is (cx, cy, s): center in pixels and size in units of 200 pixels, so that normalized = 2 (p - c) / (200 s).
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ class GlMeshRenderer(MeshRenderer):
         ImportError: pyrender or OpenGL is missing; the message names the packages to install.
     """
 
-    def __init__(self, faces: ArrayLike | torch.Tensor, colors: ArrayLike = SIDE_COLORS["centre"]) -> None:
+    def __init__(self, faces: ArrayLike | torch.Tensor, colors: ArrayLike = SIDE_COLORS["center"]) -> None:
         super().__init__(faces, colors)
         self._pyrender = _load_pyrender()
         self._targets: dict[tuple[int, int], Any] = {}

@@ -41,7 +41,7 @@ class ShownMotion:
         name: name of the file.
         motion: motion to draw, finite.
         bones: pairs of joints.
-        sides: "left", "right" or "centre" for each bone.
+        sides: "left", "right" or "center" for each bone.
     """
 
     name: str
@@ -197,7 +197,7 @@ def _read_bvh(path: Path, unit: str | None, up: str, asked_fps: float | None) ->
 
 
 def side_of(joint_name: str) -> str:
-    """ "left", "right" or "centre" from a joint name: LeftArm, arm_L, lShin, mixamorig:RightFoot, clavicle_r."""
+    """ "left", "right" or "center" from a joint name: LeftArm, arm_L, lShin, mixamorig:RightFoot, clavicle_r."""
     name = joint_name.rpartition(":")[2]
     for side in ("left", "right"):
         letter = side[0]
@@ -205,4 +205,4 @@ def side_of(joint_name: str) -> str:
             return side
         if re.search(rf"[_.-]{letter}$", name, re.IGNORECASE):
             return side
-    return "centre"
+    return "center"

@@ -14,7 +14,7 @@ from hmr4d.data.importers.synthetic import import_synthetic
 from hmr4d.data.store import write_text_cache
 from hmr4d.evaluation.cards import GROUND_TRUTH, ResultCard
 from hmr4d.evaluation.evaluator_card import ANOTHER_CLIP, clips_of, corrupted, exchanged
-from hmr4d.evaluation.r_precision_upper_bound import retrieval_ceiling
+from hmr4d.evaluation.r_precision_upper_bound import r_precision_upper_bound
 from hmr4d.evaluation.text_to_motion_data import Job
 from hmr4d.evaluators.corruptions import CORRUPTIONS
 from hmr4d.evaluators.evaluator import Evaluator, EvaluatorRecipe
@@ -111,7 +111,7 @@ def test_items_get_their_own_clip_or_that_of_another(store: Path) -> None:
 
 def test_ceiling_counts_clips_of_equal_labels(store: Path) -> None:
     clips = clips_of(str(store), "train", RECIPE, repeats=1, seed=0)
-    top = retrieval_ceiling(clips)
+    top = r_precision_upper_bound(clips)
     assert list(top) == ["knowing content", "knowing content and style"]
     assert top["knowing content"] == top["knowing content and style"]  # one style only
     assert 0.2 < top["knowing content"][0] < top["knowing content"][1] < top["knowing content"][2] <= 1.0

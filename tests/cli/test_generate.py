@@ -54,7 +54,7 @@ def released(tmp_path_factory: pytest.TempPathFactory) -> Path:
         rig=OrbitRig(num_views=2, max_angle=90.0),
         fps=20.0,
         joint_convention="bandai_namco",
-        metres_per_unit=1.2,
+        meters_per_unit=1.2,
     )
     folder = tmp_path_factory.mktemp("models") / "tiny"
     encoder = {"name": "hash", "folder": None, "dim": 8}

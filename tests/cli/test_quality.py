@@ -22,7 +22,7 @@ from hmr4d.evaluation.action_recognition import (
     MIN_STEPS,
     ClassifierTraining,
     ContentClassifier,
-    LabelledMotion,
+    LabeledMotion,
     labeled_motion,
     obtain_classifier,
     training_for,
@@ -400,7 +400,7 @@ def test_frames_with_the_head_below_the_pelvis_are_not_upright(store, classifier
     classifier, _ = obtain_classifier(classifier_folder, store, TRAINING)
     clip = torch.from_numpy(store.joints3d(0).copy())[:40]
     tumbling = torch.cat([clip[:30], clip[30:] * torch.tensor([1.0, -1.0, 1.0])])
-    motion = LabelledMotion([clip, tumbling, tumbling[20:]], ["walk"] * 3, store.fps)
+    motion = LabeledMotion([clip, tumbling, tumbling[20:]], ["walk"] * 3, store.fps)
     upright = score_motion(classifier, motion).physical["upright"]
     assert upright.tolist() == pytest.approx([1.0, 0.75, 0.5])
 
@@ -416,7 +416,7 @@ def test_interval_is_students():
 def test_measures_that_do_not_exist_become_null():
     classifier = ContentClassifier(["walk"])
     clip = torch.rand(3, 22, 3, generator=torch.Generator().manual_seed(0))  # too short for a third difference
-    card = over_repeats([score_motion(classifier, LabelledMotion([clip], ["walk"], 20.0))])
+    card = over_repeats([score_motion(classifier, LabeledMotion([clip], ["walk"], 20.0))])
     assert card["all"]["jitter"]["mean"] is None
     assert card["all"]["accuracy"]["mean"] == 1.0
     json.dumps(card, allow_nan=False)

@@ -84,7 +84,7 @@ def reference_local(
     seconds: float | None,
     min_seconds: float,
     max_seconds: float,
-    metres_per_unit: float,
+    meters_per_unit: float,
 ) -> Tensor:
     """A reference in the representation of the network: (1, L, P, 3) in the root frame, box units.
 
@@ -95,7 +95,7 @@ def reference_local(
         fps: frame rate of the network.
         seconds: used duration from its beginning; None: all, up to `max_seconds`.
         min_seconds, max_seconds: range of durations of the network.
-        metres_per_unit: meters of one box unit.
+        meters_per_unit: meters of one box unit.
 
     Raises:
         ValueError: the reference has other joints, values that are not finite, bones of no length, or is too short.
@@ -120,4 +120,4 @@ def reference_local(
     frames = max(round(duration * fps), 1)
     joints3d = resample_motion(joints3d[None], reference.fps, fps, frames)
     joints3d = to_neutral_height(joints3d, torch.tensor([joints3d.shape[1]]))
-    return to_root_velocity(face_first_frame(joints3d)) / metres_per_unit
+    return to_root_velocity(face_first_frame(joints3d)) / meters_per_unit

@@ -19,7 +19,7 @@ from hmr4d.engine.compose import compose_config
 from hmr4d.engine.run import run
 from hmr4d.evaluation.cards import GROUND_TRUTH, LiftingCard
 from hmr4d.evaluation.generations import GenerationFolder
-from hmr4d.evaluation.lifting_test import scored_clips, training_record
+from hmr4d.evaluation.lifting_test import evaluation_clips, training_record
 from hmr4d.evaluation.text_to_motion_data import Job
 from hmr4d.export.motion_npz import load_motion_npz, save_motion_npz
 from hmr4d.motion.procedural import synthetic_joints
@@ -109,7 +109,7 @@ def test_the_card_compares_methods_and_names_their_sources(done: Path) -> None:
 
 
 def test_both_means_follow_from_the_saved_motions(done: Path, inputs: Path) -> None:
-    card, clips = LiftingCard.read(done / "card.json"), scored_clips(configuration(inputs, done), ["model"])
+    card, clips = LiftingCard.read(done / "card.json"), evaluation_clips(configuration(inputs, done), ["model"])
     errors = []
     for item in clips.items:
         lifted = load_motion_npz(done / "lifted" / "model" / "repeat_00" / f"{item:05d}_s000.npz")
@@ -178,7 +178,7 @@ def test_saved_motions_are_scored_again_without_the_network(
 
 def test_external_motions_are_matched_by_their_order(inputs: Path, tmp_path: Path) -> None:
     cfg = configuration(inputs, tmp_path / "out", f"score_only={tmp_path / 'saved'}", "ckpt_path=null")
-    clips = scored_clips(cfg, ["oracle"])
+    clips = evaluation_clips(cfg, ["oracle"])
     for item in clips.items:
         clip = clips.clip(item)
         moved = clip.joints3d + torch.tensor([0.03, 0.0, 0.04])
@@ -264,7 +264,7 @@ def aistpp(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_aistpp_lifts_windows_of_detections(inputs: Path, aistpp: Path, tmp_path: Path) -> None:
     options = (f"clips.root={aistpp}", "limit=3", "clips.source.window=24")
     (card,) = run(configuration(inputs, tmp_path / "out", *options, "method=oracle", task="aistpp"))
-    clips = scored_clips(configuration(inputs, tmp_path, *options, task="aistpp"), ["oracle"])
+    clips = evaluation_clips(configuration(inputs, tmp_path, *options, task="aistpp"), ["oracle"])
     names = {name.rsplit("/", 1)[0] for name in clips.names}
     assert names == set(AIST_SEQUENCES) - {AIST_IGNORED} and len(clips.names) == 9 * 3 - 2
     assert card.average == "clips" and card.num_frames <= 3 * 24 and "17 of 'coco17'" in card.joints
