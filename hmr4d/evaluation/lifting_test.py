@@ -24,7 +24,7 @@ from hmr4d.evaluation.generations import MANIFEST_NAME, GenerationFolder, differ
 from hmr4d.evaluation.lifting_data import ScoredLifts
 from hmr4d.evaluation.text_to_motion_test import command_of, refuse_missing, weight_files
 from hmr4d.export.saved_motions import SavedMotions
-from hmr4d.methods.registry import get_method, untrained_methods
+from hmr4d.methods.registry import check_current_name, get_method, untrained_methods
 from hmr4d.utils.files import file_hash
 from hmr4d.utils.progress import progress
 from hmr4d.utils.releases import CONFIG_NAME
@@ -39,6 +39,8 @@ GIVEN = "given"  # row of externally lifted motions
 def methods_of(cfg: DictConfig) -> list[str]:
     """The methods that a test compares, in order. Raises ValueError with the known methods if one is unknown."""
     wanted = [cfg.method] if isinstance(cfg.method, str) else list(cfg.method or [])
+    for method in wanted:
+        check_current_name(method)
     known = (MODEL, *untrained_methods())
     if not wanted or not set(wanted) <= set(known):
         raise ValueError(

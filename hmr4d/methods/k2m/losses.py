@@ -2,7 +2,7 @@
 4-10).
 
 No loss and no argument uses measured 3D joints. The equations of the paper do not specify a normalization; the
-normalisations here agree with the weights and values that the paper reports, see docs/k2m.md.
+normalizations here agree with the weights and values that the paper reports, see docs/k2m.md.
 """
 
 from __future__ import annotations
