@@ -217,7 +217,9 @@ def _joint_order(table: DetectionTable, seen: Sequence[Detection], asked: str | 
             f"order of {best.name}. Omit --skeleton, or convert the file."
         )
     if usual is not best and (usual is not None or best.needs_proof or count == 17):
-        logger.info("The limbs show that its %d joints are in the order of %s.", count, best.name)
+        logger.info(
+            "The lengths of the limbs show that the %d joints of the file are in the order of %s.", count, best.name
+        )
     if not is_body:
         logger.warning(
             "The %d joints do not look like a body in the order of %s. Check the overlay; --skeleton selects another "

@@ -147,7 +147,7 @@ class BboxPose2DCodec:
     def _root(self, pixels: Tensor, visible: Tensor) -> tuple[Tensor, Tensor]:
         """Root (..., L, 2) in pixels and whether it was seen (..., L).
 
-        One hip alone stands in with the temporal median of half the vector between both.
+        If only one hip is visible, the root is this hip plus the temporal median of half the vector between both hips.
         """
         joints = list(self.skeleton.root_joints)
         ends, seen = pixels[..., joints, :], visible[..., joints]

@@ -93,7 +93,7 @@ def test_sizes_and_speeds_of_nobody_are_reported() -> None:
     ]
 
 
-def test_a_joint_beyond_all_studios_is_told_with_its_frame() -> None:
+def test_a_joint_far_outside_any_studio_is_reported_with_its_frame() -> None:
     joints3d = standing(4)
     joints3d[2, 20, 0] = 5e4
     (doubt,) = motion_doubts(joints3d, POINTS, 30.0)

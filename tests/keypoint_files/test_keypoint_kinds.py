@@ -278,14 +278,14 @@ def test_names_of_joints_in_any_spelling(spelled: str, name: str) -> None:
         ("a.yaml", b"size: [1, 2]", "the first argument is the keypoints"),
     ],
 )
-def test_what_is_not_read_is_named(tmp_path: Path, name: str, content: bytes, words: str) -> None:
+def test_unsupported_files_are_named_in_the_message(tmp_path: Path, name: str, content: bytes, words: str) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(ValueError, match=words):
         everybody(tmp_path / name)
 
 
 @pytest.mark.parametrize("fps", [0.0, -25.0, float("inf"), float("nan"), 1e300])
-def test_a_frame_rate_of_no_camera_is_not_used_and_said(
+def test_an_implausible_frame_rate_is_not_used_and_gives_a_warning(
     tmp_path: Path, fps: float, caplog: pytest.LogCaptureFixture
 ) -> None:
     points = figure(COCO17.joint_names, 4)
@@ -296,7 +296,7 @@ def test_a_frame_rate_of_no_camera_is_not_used_and_said(
         assert one(path).fps is None and "frame rate is" in caplog.text
 
 
-def test_one_bad_entry_is_left_out_and_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_one_bad_entry_is_excluded_with_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "hmr4d")
     points = figure(COCO17.joint_names)
     entries: list[Any] = [{"frame": f, **flat(p)} for f, p in enumerate(points)]

@@ -23,7 +23,7 @@ from hmr4d.utils.progress import progress
 
 
 class SampledModel(Protocol):
-    """What the loop needs of a pipeline: `Mocap2to3Pipeline` describes the parts."""
+    """Interface: the parts of a pipeline that the sampling loop uses; `Mocap2to3Pipeline` describes them."""
 
     denoiser: LiftingDenoiser
     codec: ViewCodec

@@ -68,9 +68,10 @@ def path_weight(level: float, fps: float) -> float:
 
 
 def with_path(x_0: Tensor, *, reference: Tensor, weight: float) -> Tensor:
-    """Features (..., 44) whose path and legs are drawn to those of the reference by `weight`, 0 to 1.
+    """Features (..., 44) whose path and legs are moved toward those of the reference by `weight`, 0 to 1.
 
-    Both together: on legs that stand still a body slides along its path, and cleaning takes such a path back.
+    Path and legs change together: a path without its steps makes the feet slide, and the cleaning of the motion would
+    remove it again.
     """
     result = x_0.clone()
     result[..., _PATH] = torch.lerp(x_0[..., _PATH], reference[..., _PATH], weight)

@@ -99,7 +99,7 @@ def test_legs_and_path_alone_are_drawn_to_the_reference() -> None:
     assert torch.equal(mixed, expected[:, None].expand(2, 3, 22, 2))
 
 
-def test_little_strength_keeps_the_path_whatever_the_network_says() -> None:
+def test_low_strength_keeps_the_path_for_any_network_output() -> None:
     pipeline = tiny_pipeline(num_views=2, step="ddim", height="none")
     pipeline.meters_per_unit = 1.0
     walk = Motion(torch.from_numpy(clip(40)), 20.0)
