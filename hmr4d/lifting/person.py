@@ -172,7 +172,7 @@ def with_origin(lifted: LiftedPerson, lifter: Pipeline, request: LiftRequest) ->
 
 
 def _own_heights(track: KeypointTrack, lifter: Pipeline) -> Mapping[str, float] | None:
-    """Heights of standing feet where the keypoints are the joints of the lifter itself; None: those of a detector."""
+    """Heights of standing feet, meters, if the keypoints are the joints of the lifter; None: those of a detector."""
     return lifter.foot_heights if track.skeleton.name == lifter.skeleton.name else None
 
 

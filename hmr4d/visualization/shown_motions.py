@@ -138,7 +138,7 @@ def read_motion(
     Args:
         path: the file.
         fps: frame rate of a `.pth` file, which contains none.
-        unit: length unit of a BVH file, a key of METRES_PER_UNIT; None: from the metadata file or, without one, from
+        unit: length unit of a BVH file, a key of METERS_PER_UNIT; None: from the metadata file or, without one, from
             the size of the body.
         up: up axis of a BVH file, one of UP_AXES.
         bvh_fps: frame rate of a BVH file; None: the rate in the file.

@@ -94,7 +94,7 @@ class TokenizerStage(Stage):
         self.body = load_keypoint_body(options.body, **options.body_options)
 
     def draw(self, batch: dict[str, Any], generator: torch.Generator) -> int:
-        """Seed of the random draws of the quantizer. They are drawn for the whole batch, so those of an item depend
+        """Draws the seed of the quantizer. Its numbers are drawn for the whole batch, so those of an item depend
         on its position in the batch."""
         return int(torch.randint(0, 2**62, (1,), generator=generator))
 
