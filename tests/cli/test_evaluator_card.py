@@ -17,24 +17,11 @@ from hmr4d.evaluation.evaluator_card import ANOTHER_CLIP, clips_of, corrupted, e
 from hmr4d.evaluation.r_precision_upper_bound import r_precision_upper_bound
 from hmr4d.evaluation.text_to_motion_data import Job
 from hmr4d.evaluators.corruptions import CORRUPTIONS
-from hmr4d.evaluators.evaluator import Evaluator, EvaluatorRecipe
+from hmr4d.evaluators.evaluator import Evaluator
 from hmr4d.motion.procedural import synthetic_joints
 from hmr4d.nn.text import HashTextEncoder, encode_numpy
 from hmr4d.representation.hml263 import NUM_FEATURES, Hml263Statistics
-
-RECIPE = EvaluatorRecipe(
-    name="tiny",
-    variant="corrected_hips",
-    min_rows=24,
-    text="tokens",
-    text_encoder="hash",
-    text_dim=32,
-    movement_hidden=16,
-    movement_dim=16,
-    motion_hidden=16,
-    text_hidden=16,
-    embed_dim=8,
-)
+from tests.evaluators.tiny_evaluator import RECIPE
 
 
 @pytest.fixture(scope="module")
