@@ -95,7 +95,7 @@ def distance(first: Tensor, second: Tensor, fps: float) -> float:
 
 
 def diversity(motions: Sequence[Tensor], fps: float) -> float:
-    """Mean distance over all pairs of motions, meters; NaN for fewer than two."""
+    """Mean `distance` over all pairs of motions (L, 22, 3), meters; NaN for fewer than two."""
     distances = [distance(a, b, fps) for a, b in combinations(motions, 2)]
     return sum(distances) / len(distances) if distances else float("nan")
 

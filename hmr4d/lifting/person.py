@@ -39,7 +39,13 @@ MADE_UP_SECONDS = 0.5  # longer periods without a visible person give a warning
 
 
 def deployment_rig(camera: CameraFile, kp2d: torch.Tensor, conf: torch.Tensor, lifter: Pipeline) -> Rig:
-    """The camera and virtual copies of it around the median position of the person's feet, float64."""
+    """The camera and virtual copies of it around the median position of the feet, float64, meters, world of the camera.
+
+    Args:
+        camera: the real camera.
+        kp2d, conf: input joints of the lifter in pixels (L, J, 2), and their confidence (L, J).
+        lifter: skeleton and heights of its standing feet.
+    """
     distance, lateral = feet_place(camera.rig, kp2d.double(), conf >= SURE, lifter.input_skeleton, lifter.foot_heights)
     side = "left" if lateral < 0 else "right"
     logger.info("The feet are mostly %.1f m ahead of the camera and %.1f m to its %s.", distance, abs(lateral), side)

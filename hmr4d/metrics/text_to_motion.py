@@ -177,7 +177,7 @@ def dropped_note(ranked: Retrieval) -> str | None:
 
 
 def checked_pairs(text: Tensor, motion: Tensor, pool_size: int) -> tuple[Tensor, Tensor]:
-    """The two sets of embeddings themselves.
+    """The two sets of embeddings (N, D) themselves.
 
     Raises:
         ValueError: shapes that differ, fewer rows than a pool, or values that are not finite.

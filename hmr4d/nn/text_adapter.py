@@ -74,6 +74,7 @@ class TextAdapter(nn.Module):
         self.norm = nn.LayerNorm(dim, elementwise_affine=False)
 
     def forward(self, pooled: Tensor) -> Tensor:
+        """(B, in_dim) pooled text vectors -> (B, dim) adapted ones."""
         if pooled.shape[-1] != self.in_dim:
             raise ValueError(
                 f"The text adapter needs pooled vectors of {self.in_dim} dimensions; got {pooled.shape[-1]}. Use the "

@@ -41,6 +41,7 @@ class GlMeshRenderer(MeshRenderer):
     def draw(
         self, pixels: Pixels, vertices: ArrayLike | torch.Tensor, view: PinholeView, *, opacity: float = 1.0
     ) -> None:
+        """Draws the mesh with vertices (V, 3), meters, world, into an image, as `MeshRenderer.draw` does."""
         check_picture(pixels, view)
         colors, _ = self._render(vertices, view)
         layer = colors.astype(np.float32) * opacity

@@ -30,15 +30,19 @@ class SampledModel(Protocol):
     world_codec: WorldJointsCodec | None
     schedule: NoiseSchedule
 
-    def contact_features(
-        self, rig: Rig, pixels: Tensor, seen: Tensor, guess: Tensor | None = None
-    ) -> Tensor | None: ...
+    def contact_features(self, rig: Rig, pixels: Tensor, seen: Tensor, guess: Tensor | None = None) -> Tensor | None:
+        """Features (B, V, L, C) of foot contacts from pixels (B, L, J, 2) that are `seen` (B, L, J); None: not used."""
+        ...
 
-    def first_guess(self, rig: Rig, pixels: Tensor, seen: Tensor) -> Tensor: ...
+    def first_guess(self, rig: Rig, pixels: Tensor, seen: Tensor) -> Tensor:
+        """Motion (B, L, J, 3), meters, world of the rig, from which the robust triangulation starts."""
+        ...
 
     def in_world(
         self, x_0: Tensor, rig: Rig, track: Track, options: LiftSamplingOptions, prior: Tensor | None
-    ) -> Lifted: ...
+    ) -> Lifted:
+        """The 3D motion of the clean features x_0 (B, V, L, D) of all views."""
+        ...
 
 
 class WindowSampler:
@@ -98,7 +102,7 @@ class WindowSampler:
         return self.lifted
 
     def begin(self, eps: Tensor) -> Tensor:
-        """The first x_t: the noise, or the reprojected guess plus noise."""
+        """The first x_t (B, V, L, D): the noise `eps` of this shape, or the reprojected guess plus noise."""
         if self.guess is None or not self.starts_from_guess:
             return eps
         views = reproject(self.guess.joints3d, torch.zeros_like(eps), self.pipeline.codec, self.rig)
@@ -118,7 +122,7 @@ class WindowSampler:
         ).float()
 
     def correct(self, x_0: Tensor, t: int, is_last: bool) -> Tensor:
-        """x_0 with the observation in view 0 and, in consistent steps, moved to views of one 3D motion."""
+        """x_0 (B, V, L, D) with the observation in view 0 and, in consistent steps, moved to views of one 3D motion."""
         draws_views = self.pipeline.world_codec is None
         if draws_views:
             x_0 = self._observed(x_0)
