@@ -109,7 +109,7 @@ def best_order(
 
 
 def is_upside_down(points: NDArray[np.float64], order: JointOrder) -> bool:
-    """Whether shoulders are below hips and hips below ankles in nearly all entries (N, J, 3) in which they are visible."""
+    """Whether shoulders are below hips and hips below ankles in nearly all entries (N, J, 3) that show them."""
     heights = _middles(points, order)[..., 1]  # growing downwards
     return len(heights) > 0 and bool((np.diff(heights, axis=1) < 0).all(1).mean() > _NEARLY_ALL)
 

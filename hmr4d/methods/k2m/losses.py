@@ -144,7 +144,7 @@ class Drawn:
 
 
 def loss_terms(drawn: Drawn, observed: Observed, limits: PoseLimits, options: LossOptions) -> dict[str, Tensor]:
-    """All unweighted terms () except the commitment, by the names of `LossWeights`; a term without valid entries is 0."""
+    """Unweighted terms () except the commitment, by the names of `LossWeights`; 0 for a term without valid entries."""
     frames = observed.frames
     seen = (observed.conf >= options.min_conf) & drawn.visible & frames[..., None]
     pairs = frames[:, 1:] & frames[:, :-1]
