@@ -68,7 +68,7 @@ class ArchiveOfTrackedFiles(sdist):
 setup(
     name="hmr4d",
     version=VERSION,
-    description="Text to 3D human motion by diffusion over 2D views, and the rooms such methods share",
+    description="3D human motion from text by diffusion over 2D views, and from the 2D keypoints of one camera",
     long_description=(ROOT / "README.md").read_text("utf-8"),
     long_description_content_type="text/markdown",
     author="The hmr4d authors",

@@ -3,7 +3,7 @@
 The package pose2sim (BSD-3) carries videos of calibrated, synchronized cameras. Get and unpack it, and name a trial:
 
 pip download pose2sim==0.10.49 --no-deps && python -m zipfile -e pose2sim-*.whl pose2sim
-python benchmarks/lift_videos.py pose2sim/Pose2Sim/Demo_SinglePerson --method ground_ray optimisation model
+python benchmarks/lift_videos.py pose2sim/Pose2Sim/Demo_SinglePerson --method ground_ray optimization model
 
 For each camera people are detected, those whom all cameras see are lifted through each camera alone, and the joints are
 compared with those that the detections of all cameras give together. What is wrong in all cameras alike, such as where

@@ -16,7 +16,7 @@ import torch
 from hmr4d import load_pipeline
 from hmr4d.data.store import MotionStore
 from hmr4d.evaluation.action_labels import labeled_clips
-from hmr4d.evaluation.action_recognition import LabelledMotion, obtain_classifier, training_for
+from hmr4d.evaluation.action_recognition import LabeledMotion, obtain_classifier, training_for
 from hmr4d.metrics.physical import to_neutral_height
 from hmr4d.motion.canonical import align_to_floor, face_first_frame
 from hmr4d.motion.motion import Motion
@@ -83,7 +83,7 @@ def main() -> None:
             if (length := path_length(placed(start))) > LEAST_PATH:
                 paths.append(path_length(placed(out)) / length)
         labels = [contents[asked] for _, asked in pairs]
-        seen = classifier.predict(LabelledMotion(made, labels, model.fps))
+        seen = classifier.predict(LabeledMotion(made, labels, model.fps))
         follows = sum(s == contents[asked] for s, (_, asked) in zip(seen, pairs, strict=True)) / len(pairs)
         stays = sum(s == contents[clip] for s, (clip, _) in zip(seen, pairs, strict=True)) / len(pairs)
         gap, path = 1000 * sum(gaps) / len(gaps), median(paths) if paths else float("nan")

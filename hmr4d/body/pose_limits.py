@@ -1,7 +1,8 @@
 """Joint limits of a body: minimum and maximum axis-angle components, from a table and from data.
 
-The packaged table is based on anatomy, like the limits that K2M describes. Limits per component are coarse if two
-components are large, as at shoulders: they exclude impossible poses but do not model the plausible ones.
+The packaged table is based on anatomy, like the limits that "Learning Text-driven 3D Human Motion Generation from
+3D-free Web Videos" (2025) describes. Limits per component are coarse if two components are large, as at shoulders: they
+exclude impossible poses but do not model the plausible ones.
 """
 
 from __future__ import annotations

@@ -63,8 +63,8 @@ class PosePrior:
         arrays = {n: getattr(self, n).numpy().astype(np.float32) for n in ("rest_joints", "mean", "whitening")}
         arrays["rotations"] = self.rotations.numpy().astype(np.float16)
         with atomic_path(path) as temporary:
-            told = convention_metadata(self.joint_convention)
-            np.savez_compressed(temporary, format=FORMAT, source=self.source, **told, **arrays)  # type: ignore[arg-type]
+            convention_entries = convention_metadata(self.joint_convention)
+            np.savez_compressed(temporary, format=FORMAT, source=self.source, **convention_entries, **arrays)  # type: ignore[arg-type]
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> PosePrior:

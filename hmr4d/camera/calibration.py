@@ -9,7 +9,7 @@ Pixels are those of a pinhole camera: undistort them first. All arrays are float
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +18,21 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 from scipy.optimize import least_squares
 
-from hmr4d.geometry.rigs import Rig, camera_angles, camera_pose, project
+from hmr4d.camera.floor_geometry import (
+    angles_of_up,
+    at_height,
+    bearing,
+    height_of_uprights,
+    level_direction,
+    off_line_pixels,
+    pixels_of,
+    planes_of,
+    points_above,
+    pose_of_homography,
+    rays_of,
+    up_in_camera,
+)
+from hmr4d.geometry.rigs import Rig, camera_pose, project
 
 Array = NDArray[np.float64]
 
@@ -27,7 +41,6 @@ FOCALS = (0.5, 0.8, 1.2, 2.0, 3.5)  # relative to the longer image side; initial
 PITCHES = (2.0, 15.0, 35.0, 60.0)  # degrees; initial values of the tilt
 _UNKNOWN_FOCAL = 0.3  # standard deviation of log f above which f is not determined
 _FEW = 1e-12  # reciprocal condition of the normal matrix below which parameters are not determined
-_BELOW_HORIZON = 1e-6
 _LEAD = 0.2  # meters; standard deviation of the distance of the eyes in front of the ankles
 _PATH_SMOOTHING = 6.0  # pairs, standard deviation
 
@@ -57,34 +70,6 @@ class Calibration:
         return float(np.sqrt((self.residuals**2).mean())) if len(self.residuals) else 0.0
 
 
-@dataclass(frozen=True)
-class Sensitivity:
-    """Displacement in meters of a floor point for small errors of the calibration.
-
-    Attributes:
-        distance: from the camera's foot, meters.
-        by_pitch: per degree of pitch, (h^2 + z^2) / h.
-        by_height: per centimeter of height, z / h.
-        by_focal: per percent of focal length: a pitch error of 1/2 sin(2 phi), phi the angle below the axis.
-    """
-
-    distance: float
-    by_pitch: float
-    by_height: float
-    by_focal: float
-
-
-def sensitivity(pitch: float, height: float, distances: Iterable[float]) -> list[Sensitivity]:
-    """Sensitivities at some distances in meters, of a camera with a pitch in radians and a height in meters."""
-    rows = []
-    for z in distances:
-        per_radian = (height**2 + z**2) / height
-        below_axis = math.atan2(height, z) - pitch
-        by_focal = abs(0.5 * math.sin(2 * below_axis)) * 0.01 * per_radian
-        rows.append(Sensitivity(z, per_radian * math.radians(1), 0.01 * z / height, by_focal))
-    return rows
-
-
 def from_floor_points(
     pixels: Array, floor: Array, size: tuple[int, int], K4: Array, *, fit_focal: bool = False
 ) -> Calibration:
@@ -109,7 +94,7 @@ def from_floor_points(
         raise ValueError("The floor points lie on one line; expected points that span an area.")
     starts, mirrored = [], False
     for K in _start_intrinsics(K4, size, fit_focal):
-        start, mirrored = _pose_of_homography(pixels, floor, K)
+        start, mirrored = pose_of_homography(pixels, floor, K)
         starts.append(_with_focal(start, K, fit_focal))
     layout = floor * (1, -1) if mirrored else floor
     world = torch.from_numpy(np.stack([layout[:, 0], np.zeros(len(layout)), -layout[:, 1]], -1))
@@ -163,19 +148,19 @@ def from_people(
     starts = []
     for K in _start_intrinsics(K4, size, fit_focal):
         for pitch in np.radians(PITCHES):
-            guess = _height_of_uprights(_rays(low, K), _rays(high, K), heights, _up(pitch, 0.0))
+            guess = height_of_uprights(rays_of(low, K), rays_of(high, K), heights, up_in_camera(pitch, 0.0))
             if guess > 0:
                 start = _with_focal(np.array([pitch, 0.0, guess]), K, fit_focal)
                 starts.append(start if walk is None else np.append(start, 0.0))
 
     def residuals(x: Array) -> Array:
-        K, up = _intrinsics(x, K4, fit_focal), _up(x[0], x[1])
-        rays = _rays(low, K)
-        above = _above(rays, up, x[2], heights)
+        K, up = _intrinsics(x, K4, fit_focal), up_in_camera(x[0], x[1])
+        rays = rays_of(low, K)
+        above = points_above(rays, up, x[2], heights)
         if walk is None:
-            return (_pixels(above, K) - high).ravel()
-        ahead = _walking_direction(_at_height(rays, up, x[2] - heights[:, 0]), walk)
-        return np.append((_pixels(above + x[-1] * ahead, K) - high).ravel(), x[-1] / _LEAD)
+            return (pixels_of(above, K) - high).ravel()
+        ahead = _walking_direction(at_height(rays, up, x[2] - heights[:, 0]), walk)
+        return np.append((pixels_of(above + x[-1] * ahead, K) - high).ravel(), x[-1] / _LEAD)
 
     if not starts:
         raise ValueError("No camera above the floor shows these pairs. Are lower and upper points swapped?")
@@ -237,19 +222,19 @@ def from_lines(
     starts = []
     for K in _start_intrinsics(K4, size, fit_focal):
         for pitch, roll in _tilts_of_lines(vertical, K):
-            up = _up(pitch, roll)
+            up = up_in_camera(pitch, roll)
             guesses = [g for one in lengths if (g := _height_of_length(one, up, K)) > 0]
             if guesses:
                 start = _with_focal(np.array([pitch, roll, float(np.median(guesses))]), K, fit_focal)
-                starts.append(np.concatenate([start, [_bearing(lines, up, K) for lines in level]]))
+                starts.append(np.concatenate([start, [bearing(lines, up, K) for lines in level]]))
     if not starts:
         raise ValueError("No camera above the floor shows these lines and lengths. Are feet and tops swapped?")
 
     def residuals(x: Array) -> Array:
-        K, up = _intrinsics(x, K4, fit_focal), _up(x[0], x[1])
-        parts = [_off_line(vertical, up, K)]
-        for lines, bearing in zip(level, x[3 + fit_focal :], strict=True):
-            parts.append(_off_line(lines, _level_direction(up, bearing), K))
+        K, up = _intrinsics(x, K4, fit_focal), up_in_camera(x[0], x[1])
+        parts = [off_line_pixels(vertical, up, K)]
+        for lines, direction in zip(level, x[3 + fit_focal :], strict=True):
+            parts.append(off_line_pixels(lines, level_direction(up, direction), K))
         parts += [_length_error(one, up, x[2], K) for one in lengths]
         return np.concatenate(parts)
 
@@ -272,7 +257,7 @@ def from_gravity(down: Array, height: float, K4: Array, *, tilt_error: float, he
     length = float(np.linalg.norm(down))
     if not length > 0 or not height > 0:
         raise ValueError(f"Got gravity {down.tolist()} and height {height:g} m; expected a direction and more than 0.")
-    pitch, roll = _angles_of_up(-down / length)
+    pitch, roll = angles_of_up(-down / length)
     deviations = {"pitch": tilt_error, "roll": tilt_error, "height": height_error}
     return Calibration(K4.copy(), pitch, roll, height, np.zeros(0), deviations)
 
@@ -322,7 +307,7 @@ def _fit(
         if deviation[3] > _UNKNOWN_FOCAL:
             raise ValueError("The measurements do not determine the focal length; set K or fov_deg.")
         deviations["focal"] = float(deviation[3] * K[0])
-    pitch, roll = _angles_of_up(_up(x[0], x[1]))
+    pitch, roll = angles_of_up(up_in_camera(x[0], x[1]))
     return Calibration(K, pitch, roll, float(x[2]), distances(errors), deviations)
 
 
@@ -365,77 +350,22 @@ def _intrinsics(x: Array, K4: Array, fit_focal: bool) -> Array:
     return np.array([*np.exp([x[3], x[3]]), K4[2], K4[3]]) if fit_focal else K4
 
 
-def _up(pitch: float, roll: float) -> Array:
-    """(3,) up in the camera."""
-    return np.array([math.sin(roll) * math.cos(pitch), -math.cos(roll) * math.cos(pitch), -math.sin(pitch)])
-
-
-def _angles_of_up(up: Array) -> tuple[float, float]:
-    return math.asin(float(np.clip(-up[2], -1, 1))), math.atan2(up[0], -up[1])
-
-
-def _rays(pixels: Array, K4: Array) -> Array:
-    """(..., 3) directions at unit depth of pixels (..., 2)."""
-    return np.concatenate([(pixels - K4[2:]) / K4[:2], np.ones((*pixels.shape[:-1], 1))], -1)
-
-
-def _pixels(points: Array, K4: Array) -> Array:
-    """(..., 2) pixels of points (..., 3) in the camera; NaN behind it."""
-    depth = np.where(points[..., 2:] > _BELOW_HORIZON, points[..., 2:], np.nan)
-    return points[..., :2] / depth * K4[:2] + K4[2:]
-
-
-def _at_height(rays: Array, up: Array, height: Array | float) -> Array:
-    """(..., 3) points on rays `height` (...) meters below the camera; NaN for rays that do not fall."""
-    fall = -(rays @ up)
-    return rays * (height / np.where(fall > _BELOW_HORIZON, fall, np.nan))[..., None]
-
-
-def _above(rays: Array, up: Array, height: float, heights: Array) -> Array:
-    """(N, 3) points vertically above those on rays; heights (N, 2) of the lower and upper points."""
-    return _at_height(rays, up, height - heights[:, 0]) + (heights[:, 1:] - heights[:, :1]) * up
-
-
-def _height_of_uprights(low: Array, high: Array, heights: Array, up: Array) -> float:
-    """Median camera height from upright objects between two rays, each solved separately; NaN without any.
-
-    With a the lower ray cut at one meter below the camera and g the gap to the upper point, high x (m a + g up) = 0.
-    """
-    a = _at_height(low, up, 1.0)
-    across_a, across_up = np.cross(high, a), np.cross(high, np.broadcast_to(up, high.shape))
-    gap = heights[:, 1] - heights[:, 0]
-    below = -gap * (across_a * across_up).sum(-1) / (across_a**2).sum(-1)
-    found = (below + heights[:, 0])[np.isfinite(below)]
-    return float(np.median(found)) if len(found) else math.nan
-
-
 def _height_of_length(one: KnownLength, up: Array, K4: Array) -> float:
     if one.upright:
-        rays = _rays(np.stack([one.start, one.end]), K4)
-        return _height_of_uprights(rays[:1], rays[1:], np.array([[0.0, one.meters]]), up)
-    ends = _at_height(_rays(np.stack([one.start, one.end]), K4), up, 1.0)
+        rays = rays_of(np.stack([one.start, one.end]), K4)
+        return height_of_uprights(rays[:1], rays[1:], np.array([[0.0, one.meters]]), up)
+    ends = at_height(rays_of(np.stack([one.start, one.end]), K4), up, 1.0)
     return one.meters / float(np.linalg.norm(ends[0] - ends[1]))
 
 
 def _length_error(one: KnownLength, up: Array, height: float, K4: Array) -> Array:
     """Pixels by which a known length is missed: (2,) at the top of something upright, (1,) along the floor."""
-    rays = _rays(np.stack([one.start, one.end]), K4)
+    rays = rays_of(np.stack([one.start, one.end]), K4)
     if one.upright:
-        return _pixels(_above(rays[:1], up, height, np.array([[0.0, one.meters]])), K4)[0] - one.end
-    ends = _at_height(rays, up, height)
+        return pixels_of(points_above(rays[:1], up, height, np.array([[0.0, one.meters]])), K4)[0] - one.end
+    ends = at_height(rays, up, height)
     shown = float(np.linalg.norm(one.end - one.start))
     return np.array([(np.linalg.norm(ends[0] - ends[1]) / one.meters - 1) * shown])
-
-
-def _off_line(lines: Array, direction: Array, K4: Array) -> Array:
-    """(N,) pixels between the ends of lines (N, 2, 2) and the lines from their middles to a vanishing point."""
-    vanishing = np.array(
-        [K4[0] * direction[0] + K4[2] * direction[2], K4[1] * direction[1] + K4[3] * direction[2], direction[2]]
-    )
-    middle = np.concatenate([lines.mean(1), np.ones((len(lines), 1))], 1)
-    through = np.cross(middle, vanishing)
-    end = np.concatenate([lines[:, 0], np.ones((len(lines), 1))], 1)
-    return (through * end).sum(-1) / np.maximum(np.linalg.norm(through[:, :2], axis=1), 1e-12)
 
 
 def _tilts_of_lines(vertical: Array, K4: Array) -> list[tuple[float, float]]:
@@ -443,54 +373,5 @@ def _tilts_of_lines(vertical: Array, K4: Array) -> list[tuple[float, float]]:
     guesses = [(pitch, 0.0) for pitch in np.radians(PITCHES)]
     if len(vertical) < 2:
         return guesses
-    up = np.linalg.svd(_planes(vertical, K4))[2][-1]
-    return [_angles_of_up(-up if up[1] > 0 else up), *guesses]
-
-
-def _planes(lines: Array, K4: Array) -> Array:
-    """(N, 3) unit normals of the planes through the camera and lines (N, 2, 2)."""
-    rays = _rays(lines, K4)
-    normals = np.cross(rays[:, 0], rays[:, 1])
-    return normals / np.linalg.norm(normals, axis=1, keepdims=True)
-
-
-def _level_axes(up: Array) -> tuple[Array, Array]:
-    """Two level unit directions at a right angle, the first one ahead."""
-    ahead = np.array([0.0, 0.0, 1.0]) - up[2] * up
-    if np.linalg.norm(ahead) < 1e-6:
-        ahead = np.array([0.0, -1.0, 0.0]) + up[1] * up
-    ahead = ahead / np.linalg.norm(ahead)
-    return ahead, np.asarray(np.cross(ahead, up), np.float64)
-
-
-def _level_direction(up: Array, bearing: float) -> Array:
-    ahead, right = _level_axes(up)
-    return math.cos(bearing) * ahead + math.sin(bearing) * right
-
-
-def _bearing(lines: Array, up: Array, K4: Array) -> float:
-    """Best common horizontal direction of parallel lines (M, 2, 2), in radians from ahead."""
-    axes = np.stack(_level_axes(up))
-    direction = np.linalg.svd(_planes(lines, K4) @ axes.T)[2][-1]
-    return math.atan2(direction[1], direction[0])
-
-
-def _pose_of_homography(pixels: Array, floor: Array, K4: Array) -> tuple[Array, bool]:
-    """Pitch, roll, height, yaw, x and z of the camera, and whether the axes of the floor are mirrored."""
-    center, scale = floor.mean(0), float(np.abs(floor - floor.mean(0)).max())
-    a, b = ((floor - center) / scale).T
-    x, y, _ = _rays(pixels, K4).T
-    zero, one = np.zeros_like(a), np.ones_like(a)
-    rows = [[a, b, one, zero, zero, zero, -x * a, -x * b, -x], [zero, zero, zero, a, b, one, -y * a, -y * b, -y]]
-    H = np.linalg.svd(np.concatenate([np.stack(r, -1) for r in rows]))[2][-1].reshape(3, 3)
-    H = H * (np.sign((H[2] @ np.stack([a, b, one])).sum()) / np.sqrt(np.linalg.norm(H[:, 0]) * np.linalg.norm(H[:, 1])))
-    U, _, Vh = np.linalg.svd(np.stack([H[:, 0], H[:, 1], np.cross(H[:, 0], H[:, 1])], -1))
-    R = U @ np.diag([1, 1, np.linalg.det(U @ Vh)]) @ Vh
-    position = -R.T @ H[:, 2] * scale  # of the camera along the axes of the floor and their normal
-    mirrored = bool(position[2] < 0)
-    if mirrored:
-        R, position = R * (1, -1, -1), position * (1, -1, -1)
-        center = center * (1, -1)
-    R_w2c = torch.from_numpy(np.stack([R[:, 0], R[:, 2], -R[:, 1]], -1))
-    pitch, roll, yaw = (float(angle) for angle in camera_angles(R_w2c))
-    return np.array([pitch, roll, position[2], yaw, position[0] + center[0], -(position[1] + center[1])]), mirrored
+    up = np.linalg.svd(planes_of(vertical, K4))[2][-1]
+    return [angles_of_up(-up if up[1] > 0 else up), *guesses]

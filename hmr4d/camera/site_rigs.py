@@ -17,7 +17,7 @@ CAMERA_FILE, RIG_FILE = "camera.yaml", "rig.yaml"
 
 
 def site_cameras(files: Sequence[str | Path]) -> Rig:
-    """One rig of all cameras of camera files, each in its own world: for `lifting_rigs.CameraPool`.
+    """One rig of all cameras of camera files, each in its own world: for `rig_samplers.CameraPool`.
 
     Raises:
         FileNotFoundError, ValueError: a file is missing or wrong, or none is given.

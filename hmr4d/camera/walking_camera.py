@@ -62,7 +62,7 @@ class GuessedCamera:
     residual: float
 
     @property
-    def told(self) -> str:
+    def description(self) -> str:
         """One paragraph for the user."""
         pitch, roll, _ = (math.degrees(angle) for angle in self.camera.angles)
         off = {name: math.degrees(self.deviations[name]) for name in ("pitch", "roll")}
@@ -141,13 +141,13 @@ def guess_camera(
     T_w2c = camera_pose(angles[0], angles[1], angles[2], torch.tensor([0.0, height, 0.0], dtype=torch.float64))
     K4 = torch.tensor([f, f, *middle], dtype=torch.float64)
     deviation = np.sqrt(np.diag(covariance))
-    told = "from the file" if focal else _source(float(deviation[3]))
+    focal_source = "from the file" if focal else _source(float(deviation[3]))
     return GuessedCamera(
         CameraFile(size, K4, torch.zeros(0, dtype=torch.float64), T_w2c),
         dict(zip(("pitch", "roll", "height", "focal"), map(float, deviation), strict=True)),
         tall,
         0.01 if stature else STATURE_ERROR,
-        told,
+        focal_source,
         float(np.median(np.linalg.norm(np.nan_to_num(errors(best), nan=10.0), axis=1))),
     )
 

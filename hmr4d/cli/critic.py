@@ -10,10 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hmr4d.cli.console import run_guarded, setup_logging
-from hmr4d.cli.export import gather_motions
-from hmr4d.cli.motion_sources import read_motion_source
 from hmr4d.evaluation.critic_scores import CRITIC_FRAMES, CriticScores, critic_scores
 from hmr4d.evaluators.motion_critic import load_motion_critic
+from hmr4d.reference_motion.motion_sources import gather_motions, read_motion_source
 from hmr4d.utils.devices import pick_device
 from hmr4d.utils.files import file_hash, write_json
 from hmr4d.utils.places import inputs_folder
@@ -41,16 +40,16 @@ def parser() -> argparse.ArgumentParser:
     return known
 
 
-def table(found: CriticScores) -> str:
+def table(result: CriticScores) -> str:
     """The line of a published table, and its sources."""
-    told = found.summary()
-    numbers = ["–" if told[k] is None else f"{told[k]:.3f}" for k in ("mean", "max", "min", "std")]
-    rates = ", ".join(f"{rate:g}" for rate in found.rates) or "–"
+    means = result.summary()
+    numbers = ["–" if means[k] is None else f"{means[k]:.3f}" for k in ("mean", "max", "min", "std")]
+    rates = ", ".join(f"{rate:g}" for rate in result.rates) or "–"
     return "\n".join(
         [
             "| mean | max | min | std | motions | left out | fps | frame |",
             "| --- | --- | --- | --- | --- | --- | --- | --- |",
-            f"| {' | '.join(numbers)} | {told['scored']} | {len(found.excluded)} | {rates} | {found.frame} |",
+            f"| {' | '.join(numbers)} | {means['scored']} | {len(result.excluded)} | {rates} | {result.frame} |",
             "",
         ]
     )
@@ -65,13 +64,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     def work() -> int:
         critic = load_motion_critic(args.checkpoint).to(pick_device(args.device))
         files = gather_motions(args.motions)
-        found = critic_scores(critic, {str(path): read_motion_source(path) for path in files}, frame=args.frame)
-        for name, reason in found.excluded.items():
+        result = critic_scores(critic, {str(path): read_motion_source(path) for path in files}, frame=args.frame)
+        for name, reason in result.excluded.items():
             logger.warning("%s is excluded: %s.", name, reason)
         if args.out is not None:
             about = {"command": shlex.join(["hmr4d", "critic", *words]), "checkpoint": file_hash(args.checkpoint)}
-            write_json(args.out, {**about, **found.summary(), "scores": dict(found.scores)})
-        sys.stdout.write(table(found))
+            write_json(args.out, {**about, **result.summary(), "scores": dict(result.scores)})
+        sys.stdout.write(table(result))
         return 0
 
     return run_guarded(work)

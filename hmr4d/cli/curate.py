@@ -21,7 +21,7 @@ from itertools import groupby, islice
 from pathlib import Path
 
 from hmr4d.cli.console import run_guarded, setup_logging
-from hmr4d.curation.clip_statistics import DatasetStatistics, clip_facts
+from hmr4d.curation.clip_statistics import DatasetStatistics, clip_measures
 from hmr4d.curation.export_store import export_store
 from hmr4d.curation.filters import Thresholds
 from hmr4d.curation.partitions import BACKENDS
@@ -175,8 +175,8 @@ def _validate(args: argparse.Namespace) -> int:
 def _stats(args: argparse.Namespace) -> int:
     statistics = DatasetStatistics()
     for _, record in read_clips(args.data):
-        facts = clip_facts(record.arrays["kpts"][:, :17], record.arrays["bbox_xyxy"])
-        statistics.add({**record.meta, **facts})
+        measured = clip_measures(record.arrays["kpts"][:, :17], record.arrays["bbox_xyxy"])
+        statistics.add({**record.meta, **measured})
     table = statistics.table()
     write_plots(table, args.data / PLOTS)
     sys.stdout.write(json.dumps(table, indent=2, ensure_ascii=False) + "\n")

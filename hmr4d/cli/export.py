@@ -11,14 +11,12 @@ from typing import Any
 
 from torch import Tensor
 
-from hmr4d.body.joint_checks import axes_doubt, check_size
 from hmr4d.body.smpl_files import GENDERS, find_models
-from hmr4d.body.stance import motion_doubts, points_of_skeleton
 from hmr4d.cli.console import fail_some, run_guarded, setup_logging
-from hmr4d.cli.motion_sources import FOREIGN_ENDINGS, MOTION_ENDING, read_motion_source
 from hmr4d.export.bvh import UNITS
 from hmr4d.motion.motion import Motion
 from hmr4d.motion_files.bone_names import known_bone_names
+from hmr4d.reference_motion.motion_sources import gather_motions, read_plausible
 from hmr4d.visualization.motion_files import EXPORTS, check_exports, export_paths, write_motion_files
 
 logger = logging.getLogger(__name__)
@@ -49,35 +47,6 @@ def parser() -> argparse.ArgumentParser:
     return known
 
 
-def gather_motions(places: Sequence[Path]) -> list[Path]:
-    """Motion files from files and folders.
-
-    Raises:
-        FileNotFoundError: paths that do not exist (all are listed), or a folder without motion.
-        ValueError: a file of another format.
-    """
-    if missing := [str(p) for p in places if not p.exists()]:
-        raise FileNotFoundError(f"No such file or folder: {', '.join(missing)}. Check the path.")
-    endings = (MOTION_ENDING, *FOREIGN_ENDINGS)
-    if others := [str(p) for p in places if p.is_file() and p.suffix.lower() not in endings]:
-        raise ValueError(
-            f"{', '.join(others)}: motion files ({MOTION_ENDING}) are read here, and files of HMR systems "
-            f"({', '.join(FOREIGN_ENDINGS)}). docs/motion_format.md shows how to make "
-            "them of BVH, CSV and arrays of your own."
-        )
-    files: list[Path] = []
-    for place in places:
-        found = [place]
-        if place.is_dir():
-            found = sorted(p for p in place.glob("[!.]*.npz") if not p.name.endswith(".amass.npz"))
-        if not found:
-            raise FileNotFoundError(
-                f"No motion in {place}: it contains no .npz file. Generation writes one per motion."
-            )
-        files += found
-    return list(dict.fromkeys(files))
-
-
 def format_options(args: argparse.Namespace, formats: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Options of each format; ValueError when one is given that no format takes."""
     given: dict[str, Any] = {"bones": args.bones, "units": args.units, "gender": args.gender}
@@ -101,29 +70,6 @@ def model_rest_joints(folder: Path, gender: str) -> Tensor:
 
     (path,) = find_models([("smplh", gender)], folder)
     return load_smplh_joints(path).template[: SMPL22.num_joints]
-
-
-def read_plausible(source: Path) -> Motion:
-    """A motion in meters; warns if size, axes or rate are implausible for a person.
-
-    Raises:
-        FileNotFoundError, ValueError: damaged, no motion, or not in meters; the message names the file.
-    """
-    motion = read_motion_source(source)
-    try:
-        check_size(motion.joints3d, motion.skeleton)
-    except ValueError as error:
-        raise ValueError(f"{source}: {error}") from error
-    tell_doubts(str(source), motion)
-    return motion
-
-
-def tell_doubts(source: str, motion: Motion) -> None:
-    """Warns if size, axes or rate of a motion are implausible for a person."""
-    for doubt in motion_doubts(motion.array(), points_of_skeleton(motion.skeleton), motion.fps):
-        logger.warning("%s: %s", source, doubt.words)
-    if axes := axes_doubt(motion.joints3d, motion.skeleton):
-        logger.warning("%s: %s", source, axes)
 
 
 def export(args: argparse.Namespace) -> int:

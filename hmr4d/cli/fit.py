@@ -20,11 +20,10 @@ from hmr4d.body.skeleton import SMPL22
 from hmr4d.body.smpl_bodies import load_smpl_body
 from hmr4d.body.smpl_files import FAMILIES, GENDERS
 from hmr4d.cli.console import fail_some, run_guarded, setup_logging
-from hmr4d.cli.export import gather_motions, tell_doubts
-from hmr4d.cli.motion_sources import read_motion_source
 from hmr4d.export.fitted_npz import fitted_name, save_fitted_npz
 from hmr4d.motion.fitting import BodyFit, fit_body
 from hmr4d.motion.motion import Motion
+from hmr4d.reference_motion.motion_sources import gather_motions, read_motion_source, warn_if_implausible
 from hmr4d.utils.places import inputs_folder
 
 logger = logging.getLogger(__name__)
@@ -115,7 +114,7 @@ def fit_clip(clip: Clip, body: Body, args: argparse.Namespace) -> Path:
     except ValueError as error:
         raise ValueError(f"{clip.source}: {error}") from error
     seconds = time.perf_counter() - begun
-    tell_doubts(clip.source, clip.motion)
+    warn_if_implausible(clip.source, clip.motion)
     path = clip.folder / fitted_name(clip.stem, body.name)
     replaced = " (replaced)" if path.exists() else ""
     try:

@@ -15,8 +15,6 @@ from hmr4d.utils.command_line import command_line
 from hmr4d.utils.prompts import check_prompts, check_seconds, gather_prompts
 
 if TYPE_CHECKING:
-    import torch
-
     from hmr4d.methods.base import Pipeline
     from hmr4d.visualization.motion_files import MotionWriter
 
@@ -102,7 +100,8 @@ def seconds_range(word: str) -> tuple[float, float]:
 
 def generate(args: argparse.Namespace) -> list[Path]:
     """Writes the requested motions; returns the paths."""
-    from hmr4d.cli.known_actions import describe_prompts
+    from hmr4d.evaluation.quality_models import load_sampler
+    from hmr4d.methods.known_actions import describe_prompts
     from hmr4d.utils.devices import pick_device
     from hmr4d.visualization.motion_files import MotionWriter, check_exports
 
@@ -110,7 +109,7 @@ def generate(args: argparse.Namespace) -> list[Path]:
     prompts = check_prompts(gather_prompts(args.prompts, args.prompts_file))
     export = check_exports(args.export)
     device = pick_device(args.device)
-    pipeline = load_model(args.model, device)
+    pipeline = load_sampler(args.model, device)
     seconds = None
     if args.seconds is not None:
         seconds = check_seconds(
@@ -144,9 +143,9 @@ def generate(args: argparse.Namespace) -> list[Path]:
 
 def change(args: argparse.Namespace, pipeline: Pipeline, prompts: Sequence[str], writer: MotionWriter) -> list[Path]:
     """Writes what becomes of the motion `args.edit` or `args.reference` by each prompt; the paths written."""
-    from hmr4d.cli.export import gather_motions, read_plausible
-    from hmr4d.cli.known_actions import describe_prompts
     from hmr4d.export.motion_npz import load_motion_npz
+    from hmr4d.methods.known_actions import describe_prompts
+    from hmr4d.reference_motion.motion_sources import gather_motions, read_plausible
 
     path = args.edit or args.reference
     if args.edit is not None:
@@ -188,24 +187,9 @@ def check_changes(args: argparse.Namespace) -> None:
         args.strength = STRENGTH
 
 
-def load_model(name: str, device: torch.device) -> Pipeline:
-    """A released model, or the last checkpoint of a training run, by name, folder or file."""
-    from hmr4d.evaluation.quality_models import load_checkpoint
-    from hmr4d.methods.registry import load_released
-
-    path = Path(name)
-    if (path / "config.yaml").is_file():
-        path = path / "checkpoints" / "last.ckpt"
-    if path.suffix != ".ckpt":
-        return load_released(name, device=device, needs="sample")
-    pipeline = load_checkpoint(path, None, (), device).sampler
-    pipeline.about["model"] = name
-    return pipeline
-
-
 def list_actions(model: str) -> str:
     """The known actions of a model as text; ValueError if the model lists none."""
-    from hmr4d.cli.known_actions import action_list
+    from hmr4d.methods.known_actions import action_list
     from hmr4d.nn.action_index import load_actions
     from hmr4d.utils.releases import find_release
 

@@ -10,7 +10,7 @@ hmr4d prepare keypoints --root my_keypoints --captions captions.csv --fps 30 --o
 hmr4d prepare render-2d --store inputs/cmu --out inputs/cmu_2d --views 4
 hmr4d prepare join --stores inputs/cmu inputs/bandai_namco --pairs 600 --out inputs/everyday
 hmr4d prepare text --store inputs/bandai_namco --text-encoder minilm
-hmr4d prepare statistics --exp motion2to3/everyday --out hmr4d/representation/statistics/everyday_20fps.npz
+hmr4d prepare statistics --exp EXPERIMENT --out hmr4d/representation/statistics/everyday_20fps.npz
 hmr4d prepare text-adapter --store inputs/bandai_namco --out inputs/text_adapter
 hmr4d prepare pose-prior --store inputs/bandai_namco --out inputs/pose_prior.npz
 hmr4d prepare pack --store inputs/cmu_full --out inputs/cmu
@@ -386,7 +386,7 @@ def _run_bvh(args: argparse.Namespace) -> StoreSummary:
     )
 
 
-def _told(result: StoreSummary | BuildReport | Derived) -> str:
+def _summary(result: StoreSummary | BuildReport | Derived) -> str:
     if isinstance(result, Derived):
         return "\n".join([f"{result.path}: {result.story[0]}", *result.story[1:]])
     if isinstance(result, StoreSummary):
@@ -417,7 +417,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             store = args.store
         else:
             result = args.run(args)
-            sys.stdout.write(f"{_told(result)}\n")
+            sys.stdout.write(f"{_summary(result)}\n")
             store = result.path
         if cache_text is not None:
             sys.stdout.write(f"{cache_text(store)}\n")

@@ -13,14 +13,13 @@ from hmr4d.body.joint_conventions import convention_of, source_convention
 from hmr4d.body.pose_limits import fit_pose_limits, save_pose_limits
 from hmr4d.body.pose_prior import fit_pose_prior
 from hmr4d.body.skeleton import SMPL22
-from hmr4d.cli.export import gather_motions
-from hmr4d.cli.motion_sources import read_motion_source
 from hmr4d.data.pack_store import pack_store
 from hmr4d.data.packed_joints import STEP
 from hmr4d.data.store import MotionStore
 from hmr4d.detection.conversion import convert_detector
 from hmr4d.export.amass_npz import axis_angles
 from hmr4d.methods.defaults import STATISTICS_EXPERIMENT
+from hmr4d.reference_motion.motion_sources import gather_motions, read_motion_source
 from hmr4d.utils.places import inputs_folder
 from hmr4d.utils.progress import progress
 
@@ -96,7 +95,7 @@ def _add_text_adapter(commands: Commands) -> None:
 
 
 def _run_text_adapter(args: argparse.Namespace) -> Derived:
-    from hmr4d.cli.quality import read_prompts
+    from hmr4d.evaluation.prompt_sets import read_prompts
     from hmr4d.nn.action_index import FILE_NAME, ActionIndex, build_action_index, check_far, prototypes_of
     from hmr4d.nn.text import build_text_encoder
     from hmr4d.nn.text_adapter import (
@@ -266,9 +265,9 @@ def _run_pose_limits(args: argparse.Namespace) -> Derived:
     files = gather_motions(args.motions)
     poses = [_axis_angles(path) for path in progress(files, "poses", unit="file")]
     table = fit_pose_limits(np.concatenate(poses), percentile=args.percentile, margin=args.margin)
-    told = f"{sum(map(len, poses))} poses of {len(files)} files, {args.percentile:g} % left out at each end"
-    save_pose_limits(args.out, table, f"{told}, {args.margin:g} rad of margin")
-    return Derived(args.out, [f"limits of {len(table)} joints from {told}"])
+    origin = f"{sum(map(len, poses))} poses of {len(files)} files, {args.percentile:g} % left out at each end"
+    save_pose_limits(args.out, table, f"{origin}, {args.margin:g} rad of margin")
+    return Derived(args.out, [f"limits of {len(table)} joints from {origin}"])
 
 
 def _axis_angles(path: Path) -> NDArray[np.float32]:

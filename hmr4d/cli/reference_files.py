@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hmr4d.cli.console import fail_some
-from hmr4d.cli.reference_options import add_read_options, read_options, tell_remarks
+from hmr4d.cli.reference_options import add_read_options, read_options
 from hmr4d.utils.command_line import command_line
 
 if TYPE_CHECKING:
-    from hmr4d.motion.motion import Motion
     from hmr4d.reference_motion.body_track import ReadOptions
     from hmr4d.reference_motion.clip import ReferenceClip
     from hmr4d.reference_motion.reference_file import ReferenceMotion
@@ -107,6 +106,7 @@ def add_convert_options(known: argparse.ArgumentParser, *, published: bool = Tru
 def read_improved(path: Path, options: ReadOptions, args: argparse.Namespace) -> ReferenceClip:
     """The clip of a file after the selected improvements; logs its warnings."""
     from hmr4d.reference_motion.adapters import read_clip
+    from hmr4d.reference_motion.motion_sources import log_remarks
     from hmr4d.reference_motion.placing import leveled
 
     clip = read_clip(path, options)
@@ -117,7 +117,7 @@ def read_improved(path: Path, options: ReadOptions, args: argparse.Namespace) ->
 
         clip = smoothed(clip) if args.smooth else clip
         clip = with_locked_feet(clip) if args.lock_feet else clip
-    tell_remarks(path, clip)
+    log_remarks(path, clip)
     return clip
 
 
@@ -146,6 +146,7 @@ def converted(clip: ReferenceClip, args: argparse.Namespace, text: str, *, publi
 def import_files(args: argparse.Namespace) -> int:
     """Writes motion files with their cameras."""
     from hmr4d.reference_motion.clip_file import save_clip
+    from hmr4d.reference_motion.clip_summary import clip_words
     from hmr4d.reference_motion.placing import placed
 
     options = read_options(args)
@@ -174,61 +175,28 @@ def convert_files(args: argparse.Namespace) -> int:
 
 def inspect_files(args: argparse.Namespace) -> int:
     """Prints the content of files to standard output."""
+    from hmr4d.reference_motion.clip_summary import clip_metadata
+
     options = read_options(args)
 
     def one(path: Path, _: Path) -> None:
-        facts = {"file": str(path), **clip_facts(path, options)}
+        metadata = {"file": str(path), **clip_metadata(path, options)}
         if args.json:
-            sys.stdout.write(json.dumps(facts, ensure_ascii=False) + "\n")
+            sys.stdout.write(json.dumps(metadata, ensure_ascii=False) + "\n")
             return
-        width = max(map(len, facts))
-        for name, value in facts.items():
+        width = max(map(len, metadata))
+        for name, value in metadata.items():
             for number, words in enumerate(value if isinstance(value, list) else [value]):
                 sys.stdout.write(f"{'' if number else name:<{width}}  {words}\n")
 
     return _each(args.files, None, "", one)
 
 
-def clip_facts(path: Path, options: ReadOptions) -> dict[str, Any]:
-    """The content of a file by name, for display and JSON."""
-    from hmr4d.body.stance import motion_doubts, points_of_skeleton
-    from hmr4d.reference_motion.adapters import ADAPTERS, read_clip
-
-    clip = read_clip(path, options)
-    motion, camera = clip.motion, clip.camera
-    titles = {adapter.name: adapter.title for adapter in ADAPTERS}
-    facts: dict[str, Any] = {
-        "system": titles.get(clip.system, clip.system),
-        "frames": motion.num_frames,
-        "fps": motion.fps,
-        "seconds": round(motion.seconds, 3),
-    }
-    if clip.frames is not None and len(clip.frames):
-        facts["video frames"] = f"{clip.frames[0]} to {clip.frames[-1]}"
-    facts["world"] = "level, y up" if clip.is_level else "axes of the camera, not known to be level"
-    facts["camera"] = "none"
-    if camera is not None:
-        facts["camera"] = "still" if camera.is_static else "moving"
-        if camera.K is not None:
-            facts["focal length"] = round(float(camera.K[0, 0]), 1)
-        if camera.size is not None:
-            facts["picture"] = f"{camera.size[0]} x {camera.size[1]}"
-    facts["body"] = "joints alone" if motion.pose is None else motion.pose.body
-    doubts = [doubt.words for doubt in motion_doubts(motion.array(), points_of_skeleton(motion.skeleton), motion.fps)]
-    if remarks := [*clip.remarks, *doubts]:
-        facts["remarks"] = remarks
-    return facts
-
-
-def clip_words(clip: ReferenceClip) -> str:
-    """A short description of a clip."""
-    motion = clip.motion
-    return f"{clip.system}, {motion.num_frames} frames at {motion.fps:g} per second, {motion.seconds:.1f} s"
-
-
 def export_files(args: argparse.Namespace) -> int:
     """Writes motions in the formats of other programs."""
     from hmr4d.reference_motion.adapters import read_clip
+    from hmr4d.reference_motion.clip_summary import write_arrays
+    from hmr4d.reference_motion.motion_sources import log_remarks
     from hmr4d.reference_motion.placing import placed
     from hmr4d.visualization.motion_files import check_exports, export_paths, write_motion_files
 
@@ -242,31 +210,14 @@ def export_files(args: argparse.Namespace) -> int:
         if any(export_paths(place.parent, place.name, name)[0].resolve() == path.resolve() for name in shared):
             raise ValueError(f"{path} would be overwritten by its own copy. Choose another folder with --out.")
         clip = read_clip(path, options)
-        tell_remarks(path, clip)
+        log_remarks(path, clip)
         motion = placed(clip).motion
         written = write_motion_files(motion, place.parent, place.name, shared)
-        written += [write_own(motion, place.parent / f"{place.name}_{name}.npy", name) for name in own]
+        written += [write_arrays(motion, place.parent / f"{place.name}_{name}.npy", name) for name in own]
         for file in written:
             logger.info("%s", file)
 
     return _each(args.files, args.out, "", one)
-
-
-def write_own(motion: Motion, path: Path, name: str) -> Path:
-    """Writes the joints (L, 22, 3), y up, or the 263 features of HumanML3D of a motion as an .npy file; its path."""
-    import numpy as np
-    import torch
-
-    from hmr4d.motion.resampling import resample_positions
-    from hmr4d.representation.hml263 import FPS, Hml263Codec
-    from hmr4d.utils.files import atomic_path
-
-    array = motion.array()
-    if name == "hml263":
-        array = Hml263Codec().encode(torch.from_numpy(resample_positions(array, motion.fps, FPS))).numpy()
-    with atomic_path(path) as temporary, temporary.open("wb") as stream:
-        np.save(stream, array)
-    return path
 
 
 def _each(files: Sequence[Path], out: Path | None, ending: str, work: Any) -> int:

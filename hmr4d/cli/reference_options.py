@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from hmr4d.reference_motion.body_track import ReadOptions
-    from hmr4d.reference_motion.clip import ReferenceClip
 
 logger = logging.getLogger(__name__)
 
@@ -109,9 +108,3 @@ def read_options(args: argparse.Namespace) -> ReadOptions:
         args.body_models,
         video_fps,
     )
-
-
-def tell_remarks(source: Path | str, clip: ReferenceClip) -> None:
-    """Logs the warnings about a file."""
-    for remark in clip.remarks:
-        logger.warning("%s: %s", source, remark)

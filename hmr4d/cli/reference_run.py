@@ -12,7 +12,6 @@ from hmr4d.cli import reference_check, reference_gate, reference_render
 from hmr4d.cli.reference_files import (
     add_convert_options,
     add_improvements,
-    clip_words,
     converted,
     read_improved,
 )
@@ -51,6 +50,7 @@ def run(args: argparse.Namespace) -> int:
     """Does all steps; the exit status is that of the gate."""
     from hmr4d.reference_motion.archive_file import archive_root, portable
     from hmr4d.reference_motion.clip_file import save_clip
+    from hmr4d.reference_motion.clip_summary import clip_words
     from hmr4d.reference_motion.placing import placed
     from hmr4d.reference_motion.reference_file import save_reference
     from hmr4d.utils.files import write_json

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hmr4d.cli.console import run_guarded, setup_logging
-from hmr4d.cli.motion_sources import FOREIGN_ENDINGS, read_motion_source
 from hmr4d.motion_files.source_frame import METERS_PER_UNIT, UP_AXES, checked_fps_option
+from hmr4d.reference_motion.motion_sources import FOREIGN_ENDINGS, read_motion_source
 from hmr4d.visualization.shown_motions import PUBLISHED_FPS, ShownMotion, find_motions, of_motion, read_motion
 
 logger = logging.getLogger(__name__)

@@ -68,7 +68,7 @@ def keypoint_speeds(keypoints: NDArray[np.floating], height: float) -> tuple[NDA
     return np.stack([sums, sums / max(height, 1e-6)]), pairs.sum(0)
 
 
-def clip_facts(keypoints: NDArray[np.floating], boxes: NDArray[np.floating]) -> dict[str, Any]:
+def clip_measures(keypoints: NDArray[np.floating], boxes: NDArray[np.floating]) -> dict[str, Any]:
     """`viewpoint_counts` and `mean_speed` (heights of the box per second) of a clip, and its `keypoint_speed` sums.
 
     Args:

@@ -141,5 +141,5 @@ def _draw_pose(drawer: ImageDraw.ImageDraw, pose: NDArray[np.floating], corner: 
     sides = figure_style(COCO17).joint_sides
     for a, b in COCO17.limbs:
         if sure[a] and sure[b]:
-            side = sides[b] if sides[a] == "centre" else sides[a]
+            side = sides[b] if sides[a] == "center" else sides[a]
             drawer.line([*points[a], *points[b]], fill=SIDE_COLORS[side], width=3)

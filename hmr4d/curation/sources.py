@@ -16,7 +16,7 @@ from hmr4d.utils.text_files import TextError, read_text
 
 VIDEOS = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v")
 KEYPOINT_FILES = (".json", ".npz", ".npy", ".csv")
-FACTS = "sources.csv"  # columns file, url, licence: metadata of the sources of a folder
+METADATA = "sources.csv"  # columns file, url, licence: metadata of the sources of a folder
 _WHOLE = 64 << 20  # bytes; of larger files only both ends are hashed
 _END = 1 << 20
 
@@ -95,8 +95,10 @@ class LocalFolder:
         return self.root
 
     def list(self) -> Iterator[Source]:
-        facts = read_facts(self.root / FACTS)
-        files = [p for p in sorted(self.root.rglob("*")) if p.is_file() and is_shown(p, self.root) and p.name != FACTS]
+        by_file = read_source_metadata(self.root / METADATA)
+        files = [
+            p for p in sorted(self.root.rglob("*")) if p.is_file() and is_shown(p, self.root) and p.name != METADATA
+        ]
         videos = [p for p in files if p.suffix.lower() in VIDEOS]
         keypoints = {p.with_suffix(""): p for p in files if p.suffix.lower() in KEYPOINT_FILES}
         beside = {video: keypoints.pop(video.with_suffix(""), None) for video in videos}
@@ -110,7 +112,7 @@ class LocalFolder:
             )
         for path in sorted(names):
             name = path.relative_to(self.root).as_posix()
-            metadata = facts.get(name, {})
+            metadata = by_file.get(name, {})
             yield Source(name, self.kind, path, beside.get(path), metadata.get("url", ""), metadata.get("licence", ""))
 
 
@@ -161,7 +163,7 @@ def open_sources(spec: str) -> VideoSource:
     return SOURCES[name](place) if mark and name in SOURCES else LocalFolder(spec)
 
 
-def read_facts(path: Path) -> dict[str, dict[str, str]]:
+def read_source_metadata(path: Path) -> dict[str, dict[str, str]]:
     """file -> {url, licence} of a table; {} without table. Raises TextError for a table without a column `file`."""
     if not path.is_file():
         return {}

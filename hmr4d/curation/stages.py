@@ -22,7 +22,7 @@ from PIL import Image
 
 from hmr4d.curation import filters
 from hmr4d.curation.captioners import Captioner, Clip, FileCaptions, build_captioner, captions_of
-from hmr4d.curation.clip_statistics import clip_facts
+from hmr4d.curation.clip_statistics import clip_measures
 from hmr4d.curation.detectors import PoseEstimator, Reading, TrackDetector, build_detector
 from hmr4d.curation.edge_measures import edge_measures
 from hmr4d.curation.filters import FPS, Failure, Thresholds, Track, frame_failures, reject_reason
@@ -159,12 +159,18 @@ def build_stages(settings: Settings, videos: Path) -> list[Stage]:
         )
     stages.append(Stage("describe", 1, {"test": TEST_SHARE, "val": VAL_SHARE}, CLIP, lambda record: [describe(record)]))
     stages.append(
-        Stage("caption", 1, {"captioner": _told(settings.captioner)}, CLIP, lambda r: [caption(r, captioner, clips)])
+        Stage(
+            "caption",
+            1,
+            {"captioner": _captioner_metadata(settings.captioner)},
+            CLIP,
+            lambda r: [caption(r, captioner, clips)],
+        )
     )
     return stages
 
 
-def _told(spec: str) -> dict[str, str]:
+def _captioner_metadata(spec: str) -> dict[str, str]:
     """Specification of a captioner and a hash of its file."""
     name, _, argument = spec.partition(":")
     content = Path(argument).read_text("utf-8", "replace") if name == "file" else ""
@@ -194,7 +200,7 @@ def detect(
             tracks = detector.tracks(source, replace(settings.reading, size=size or settings.size))
         if not tracks:
             raise Rejected(Failure.PERSON.reason, "no person was detected.")
-        size = size or _told_size(tracks[0].image_sizes, settings.size)
+        size = size or _image_size(tracks[0].image_sizes, settings.size)
         rate = tracks[0].fps or settings.fps
         if times is None and rate is None:
             raise Rejected("no_frame_rate", "the file has no frame rate. Give it with --fps.")
@@ -330,16 +336,16 @@ def caption(record: Record, captioner: Captioner, clips: ClipVideos) -> Record:
 
 def describe(record: Record) -> Record:
     """A clip with its statistics, and with the split of its source."""
-    statistics = clip_facts(record.arrays["kpts"][:, :17], record.arrays["bbox_xyxy"])
+    statistics = clip_measures(record.arrays["kpts"][:, :17], record.arrays["bbox_xyxy"])
     split = split_by_name(record.meta["source"]["id"], test=TEST_SHARE, val=VAL_SHARE)
     return record.with_meta(**statistics, split=split, review=UNREVIEWED)
 
 
-def _told_size(told: Sequence[tuple[int, int]], given: tuple[int, int] | None) -> tuple[int, int]:
-    if len(told) > 1:
-        sizes = ", ".join(f"{w} x {h}" for w, h in told[:4])
+def _image_size(recorded: Sequence[tuple[int, int]], given: tuple[int, int] | None) -> tuple[int, int]:
+    if len(recorded) > 1:
+        sizes = ", ".join(f"{w} x {h}" for w, h in recorded[:4])
         raise Rejected("image_size_changes", f"the image size changes: {sizes}. Split the video there.")
-    size = next(iter(told), given)
+    size = next(iter(recorded), given)
     if size is None:
         raise Rejected("no_image_size", "the file has no image size. Give it with --size W H.")
     return size

@@ -50,7 +50,7 @@ class Framing:
             raise ValueError(f"half_extent is {self.half_extent}; expected meters, more than 0.")
 
     @property
-    def metres_per_unit(self) -> float | None:
+    def meters_per_unit(self) -> float | None:
         """Meters of one box unit; None if boxes differ between items."""
         return BOX_MARGIN * self.half_extent if self.box == "fixed" and not self.is_perspective else None
 

@@ -292,6 +292,7 @@ class MotionStore(ClipStore):
         return self._joints[start : start + self.lengths[index]]
 
     def points(self, index: int) -> np.ndarray:
+        """`joints3d`, for code that reads both kinds of stores."""
         return self.joints3d(index)
 
 
@@ -310,6 +311,7 @@ class KeypointStore(ClipStore):
         return self._keypoints[start : start + self.lengths[index]]
 
     def points(self, index: int) -> np.ndarray:
+        """`keypoints`, for code that reads both kinds of stores."""
         return self.keypoints(index)
 
     def image_size(self, index: int) -> tuple[int, int] | None:

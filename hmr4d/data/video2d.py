@@ -272,7 +272,7 @@ def read_clips(
         place = f"{name} {entry.get('video_path', '')}"
         is_still = any(part in f"{path} {place}" for part in rules.still_camera)
         clips.append(VideoClip(str(name), place, joints2d, conf, captions, not is_still))
-    return _told_of(path, clips, dropped)
+    return _log_dropped(path, clips, dropped)
 
 
 def store_clips(store: KeypointStore, split: str | None, rules: VideoRules) -> list[VideoClip]:
@@ -302,10 +302,10 @@ def store_clips(store: KeypointStore, split: str | None, rules: VideoRules) -> l
             continue
         is_still = any(part in f"{store.path} {name}" for part in rules.still_camera)
         clips.append(VideoClip(name, name, joints2d, sure, captions, not is_still))
-    return _told_of(store.path, clips, dropped)
+    return _log_dropped(store.path, clips, dropped)
 
 
-def _told_of(path: str | Path, clips: list[VideoClip], dropped: Mapping[str, list[str]]) -> list[VideoClip]:
+def _log_dropped(path: str | Path, clips: list[VideoClip], dropped: Mapping[str, list[str]]) -> list[VideoClip]:
     """The clips, with a log of skipped ones; ValueError if none remains."""
     reasons = ", ".join(f"{len(names)} {reason} (such as {names[0]})" for reason, names in dropped.items())
     if not clips:

@@ -57,13 +57,13 @@ class CameraMotion:
         if self.farthest <= SHAKES:
             return None
         when = float(self.times[int(self.wandered.argmax())])
-        told = f"the background shifts by {self.farthest:.1%} of the image by second {when:.1f}"
+        offset = f"the background shifts by {self.farthest:.1%} of the image by second {when:.1f}"
         if self.moves:
             return (
-                f"The camera moves: {told}. Lifting needs a still camera. Use a tripod, cut out a part with a still "
+                f"The camera moves: {offset}. Lifting needs a still camera. Use a tripod, cut out a part with a still "
                 "camera, or stabilize the video first."
             )
-        return f"The camera shakes slightly: {told}. Expect position errors of this size."
+        return f"The camera shakes slightly: {offset}. Expect position errors of this size."
 
 
 class CameraMotionMeter:

@@ -42,8 +42,8 @@ def write_keypoints(path: str | Path, video: DetectedVideo, joints: str = MEDIAP
         points, conf = observed_joints(
             torch.from_numpy(track.kp2d), torch.from_numpy(track.kp2d_conf), MEDIAPIPE33, skeleton
         )
-        told = np.full_like(track.kp2d_conf, np.nan) if track.depth is None else track.depth
-        depth = observed_depth(torch.from_numpy(told), MEDIAPIPE33, skeleton)
+        track_depth = np.full_like(track.kp2d_conf, np.nan) if track.depth is None else track.depth
+        depth = observed_depth(torch.from_numpy(track_depth), MEDIAPIPE33, skeleton)
         rows = zip(track.frame_ids.tolist(), points.numpy(), conf.numpy(), depth.numpy(), strict=True)
         for frame, kp2d, sure, away in rows:
             if (sure > 0).any():
@@ -76,13 +76,13 @@ def _instance(
     person: str, kp2d: NDArray[np.float32], conf: NDArray[np.float32], depth: NDArray[np.float32]
 ) -> dict[str, Any]:
     seen = kp2d[conf > 0]
-    told = (conf > 0) & np.isfinite(depth)
+    is_known = (conf > 0) & np.isfinite(depth)
     box = [*seen.min(0).tolist(), *seen.max(0).tolist()]
     return {
         "track_id": int(person),
         "keypoints": np.round(kp2d, 2).astype(float).round(2).tolist(),
         "keypoint_scores": conf.astype(float).round(4).tolist(),
-        DEPTH_KEY: [round(float(d), 3) if known else None for d, known in zip(depth, told, strict=True)],
+        DEPTH_KEY: [round(float(d), 3) if known else None for d, known in zip(depth, is_known, strict=True)],
         "bbox": [[round(float(v), 1) for v in box]],
         "bbox_score": round(float(conf[conf > 0].mean()), 4),
     }

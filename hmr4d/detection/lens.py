@@ -21,7 +21,7 @@ _SHORTEST, _LONGEST = 8.0, 600.0  # millimeters that are believed
 _SECONDS = 30
 
 
-def told_focal(path: Path, size: tuple[int, int]) -> float | None:
+def focal_of_metadata(path: Path, size: tuple[int, int]) -> float | None:
     """Focal length in pixels from the 35 mm equivalent in the metadata; None without it.
 
     Args:
@@ -48,8 +48,8 @@ def _of_video(path: Path) -> float | None:
     except (OSError, subprocess.SubprocessError) as error:
         logger.info("%s contains no readable lens metadata (%s).", path, type(error).__name__)
         return None
-    told = done.stdout.decode("utf-8", "replace")
-    if camera := " ".join(match[1] for match in _CAMERA.findall(told)):
+    output = done.stdout.decode("utf-8", "replace")
+    if camera := " ".join(match[1] for match in _CAMERA.findall(output)):
         logger.info("%s was taken with %s.", path, camera)
-    found = _EQUIVALENT.search(told)
+    found = _EQUIVALENT.search(output)
     return float(found[1]) if found else None

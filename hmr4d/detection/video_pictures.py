@@ -133,9 +133,11 @@ def read_video_metadata(path: Path) -> VideoMetadata:
         return VideoMetadata(_open_picture(picture_files(path)[0]).size, None, np.empty(0))
     if not path.is_file():
         raise FileNotFoundError(f"Video not found: {path}. Check the path, or omit --video.")
-    facts, frames = _opened(path)
+    metadata, frames = _opened(path)
     frames.close()
-    return VideoMetadata(tuple(facts["size"]), float(facts["fps"]) if facts.get("fps") else None, _picture_times(path))
+    return VideoMetadata(
+        tuple(metadata["size"]), float(metadata["fps"]) if metadata.get("fps") else None, _picture_times(path)
+    )
 
 
 def video_pictures(path: Path, numbers: Iterable[int] | None = None) -> Iterator[Image.Image]:
@@ -164,9 +166,9 @@ def video_pictures(path: Path, numbers: Iterable[int] | None = None) -> Iterator
 
 
 def _decoded(path: Path) -> Iterator[Image.Image]:
-    facts, frames = _opened(path)
+    metadata, frames = _opened(path)
     for frame in frames:
-        yield Image.frombytes("RGB", facts["size"], frame)
+        yield Image.frombytes("RGB", metadata["size"], frame)
 
 
 def _folder_pictures(folder: Path) -> Iterator[Image.Image]:

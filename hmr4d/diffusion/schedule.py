@@ -87,7 +87,10 @@ class NoiseSchedule(nn.Module):
         return list(zip(visited, [*visited[1:], -1], strict=True))
 
     def alpha_bar(self, t: int | Tensor, like: Tensor) -> Tensor:
-        """Cumulative signal variance at t in the device and dtype of `like`, one for t = -1; shaped to broadcast."""
+        """Cumulative signal variance at steps t (B,), or () at one step; 1 at t = -1.
+
+        Device and dtype are those of `like` (B, ...), and the shape (B, 1, ..., 1) broadcasts to it.
+        """
         index = torch.as_tensor(t, device=self.alphas_cumprod.device)
         value = torch.where(index < 0, torch.ones_like(self.betas[0]), self.alphas_cumprod[index.clamp(min=0)])
         return value.to(like).reshape(value.shape + (1,) * (like.ndim - value.ndim)) if value.ndim else value.to(like)

@@ -17,7 +17,7 @@ def config_folders(folders: Sequence[Path] = ()) -> list[Path]:
 
 
 def choices(group: str, folders: Sequence[Path] = ()) -> list[str]:
-    """Names of the files of a configuration group, such as "motion2to3/finetune_mv" of "exp".
+    """Names of the files of a configuration group, such as "evaluator/matching" of "exp".
 
     Args:
         group: folder below `configs/`.

@@ -30,8 +30,8 @@ def trained_evaluator(checkpoint: str | Path, *, name: str, source: str) -> Eval
     Raises:
         FileNotFoundError, ValueError: see `read_training`; also if the checkpoint belongs to another stage.
     """
-    state, recipe_facts = read_training(checkpoint)
-    recipe = replace(EvaluatorRecipe(**recipe_facts), name=name)
+    state, recipe_settings = read_training(checkpoint)
+    recipe = replace(EvaluatorRecipe(**recipe_settings), name=name)
     networks = build_networks(recipe)
     for part, network in networks._asdict().items():
         own = {k.removeprefix(f"{part}."): v.half().float() for k, v in state.items() if k.startswith(f"{part}.")}

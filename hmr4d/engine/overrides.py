@@ -47,7 +47,7 @@ def check_overrides(words: Sequence[str], root: str, *, folders: Sequence[Path] 
     """Checks overrides without published names against their configuration. Hydra must be initialized.
 
     Args:
-        words: overrides, such as "exp=motion2to3/finetune_mv", "optimizer.lr=1e-4", "+global/append=amp16".
+        words: overrides, such as "exp=evaluator/matching", "optimizer.lr=1e-4", "+global/append=amp16".
         root: name of the start file in `configs/`.
         folders: additional folders of configurations.
         is_sweep: whether an override may have several values, as in `seed=1,2`.
@@ -65,7 +65,7 @@ def check_overrides(words: Sequence[str], root: str, *, folders: Sequence[Path] 
     try:
         plain = compose(root, overrides=[*(_one_of(o) for o in chosen), *search_words(folders)])
     except HydraException as error:
-        raise OverrideError(_told(error, chosen)) from error
+        raise OverrideError(_message(error, chosen)) from error
     for override in overrides:
         if override not in chosen and not override.key_or_group.startswith("hydra"):
             _check_setting(override, plain)
@@ -217,7 +217,7 @@ def _shown(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _told(error: HydraException, chosen: Sequence[Override]) -> str:
+def _message(error: HydraException, chosen: Sequence[Override]) -> str:
     """Hydra's error about groups, as a message that names the override."""
     match = re.search(r"Could not override '([^']+)'", str(error))
     for override in chosen:

@@ -38,7 +38,7 @@ WEIGHTS_NAME, CARD_NAME = "classifier.safetensors", "classifier.json"
 
 
 @dataclass(frozen=True)
-class LabelledMotion:
+class LabeledMotion:
     """Clips with one label per clip.
 
     Attributes:
@@ -97,11 +97,11 @@ def training_for(store: MotionStore) -> ClassifierTraining:
     return replace(usual, epochs=max(usual.epochs, math.ceil(MIN_STEPS / batches)))
 
 
-def labeled_motion(store: MotionStore, split: str, *, kind: str = "content") -> LabelledMotion:
+def labeled_motion(store: MotionStore, split: str, *, kind: str = "content") -> LabeledMotion:
     """All clips of a split that have a content label, in the order of the split."""
     clips = labeled_clips(store, split).tolist()
     joints = [torch.tensor(store.joints3d(c)) for c in clips]
-    return LabelledMotion(joints, [store.labels[kind][c] for c in clips], store.fps)
+    return LabeledMotion(joints, [store.labels[kind][c] for c in clips], store.fps)
 
 
 def content_features(joints3d: Tensor, lengths: Tensor, fps: float) -> Tensor:
@@ -167,7 +167,7 @@ class ContentClassifier(nn.Module):
         return self.head(torch.cat([mean, highest], -1))
 
     @torch.no_grad()
-    def predict(self, motion: LabelledMotion, *, batch_size: int = 64) -> list[str]:
+    def predict(self, motion: LabeledMotion, *, batch_size: int = 64) -> list[str]:
         """The most likely label of each clip. Clips at another frame rate are resampled. `motion.labels` is not used.
 
         Raises:
@@ -197,7 +197,7 @@ def resample_clip(clip: Tensor, fps: float, target_fps: float) -> Tensor:
 
 
 def train_classifier(
-    train: LabelledMotion, val: LabelledMotion, *, options: ClassifierTraining | None = None
+    train: LabeledMotion, val: LabeledMotion, *, options: ClassifierTraining | None = None
 ) -> ContentClassifier:
     """Trains a classifier on real clips. The result depends on the data, the options and the seed alone.
 
@@ -297,13 +297,13 @@ def obtain_classifier(
     return load_classifier(folder)
 
 
-def save_classifier(classifier: ContentClassifier, folder: str | Path, facts: Mapping[str, Any]) -> None:
+def save_classifier(classifier: ContentClassifier, folder: str | Path, card_entries: Mapping[str, Any]) -> None:
     """Writes the weights and a JSON card with the constructor's arguments and metadata of the training."""
     folder = Path(folder)
     with atomic_path(folder / WEIGHTS_NAME) as temporary:
         save_file({k: v.contiguous() for k, v in classifier.state_dict().items()}, temporary)
     shape = {"num_joints": classifier.num_joints, "hidden": classifier.hidden, "fps": classifier.fps}
-    write_json(folder / CARD_NAME, {"labels": classifier.labels, **shape, **facts})
+    write_json(folder / CARD_NAME, {"labels": classifier.labels, **shape, **card_entries})
 
 
 def load_classifier(folder: str | Path) -> tuple[ContentClassifier, dict[str, Any]]:
@@ -341,7 +341,7 @@ def _pad(clips: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     return pad_sequence(list(clips), batch_first=True), torch.tensor([len(c) for c in clips])
 
 
-def with_windows(train: LabelledMotion, options: ClassifierTraining) -> LabelledMotion:
+def with_windows(train: LabeledMotion, options: ClassifierTraining) -> LabeledMotion:
     """The clips and random windows of them, whose length does not depend on the content (see `ClassifierTraining`)."""
     if not options.windows:
         return train
@@ -354,10 +354,10 @@ def with_windows(train: LabelledMotion, options: ClassifierTraining) -> Labelled
             frames = free.num_frames(seed, train.fps)
             clips.append(free.fit(clip, frames, fps=train.fps, rng=ItemRandom.from_seed(seed), clip=number))
             labels.append(label)
-    return LabelledMotion(clips, labels, train.fps)
+    return LabeledMotion(clips, labels, train.fps)
 
 
-def _training_set(train: LabelledMotion, labels: Sequence[str]) -> tuple[list[Tensor], Tensor]:
+def _training_set(train: LabeledMotion, labels: Sequence[str]) -> tuple[list[Tensor], Tensor]:
     """Features (L, D) and targets of all clips and of all mirrored clips that have a label."""
     twins = {label: twin for label, twin in mirror_labels(labels).items() if twin in labels}
     pairs = list(zip(train.clips, train.labels, strict=True))

@@ -14,6 +14,7 @@ from hmr4d.utils.files import write_json, write_text
 GROUND_TRUTH = "ground truth"
 GENERATED = "generated"
 VERSION = 1
+EARLIER_NAMES = {"facts": "settings"}  # names of entries in earlier files
 AVERAGES = {"frames": "Mean over all frames", "clips": "Mean over clips of their means"}
 AnyCard = TypeVar("AnyCard", bound="Card")
 # Metric -> heading; The arrow shows the better direction. Without an arrow, values closer to the ground truth are
@@ -126,7 +127,9 @@ class Card:
                 f"This is {content.get('format')!r} version {content.get('version')!r}; expected {cls.FORMAT!r} "
                 f"version {VERSION}: a file that {cls.__name__}.write wrote."
             )
-        metadata = {name: value for name, value in content.items() if name not in ("format", "version")}
+        metadata = {
+            EARLIER_NAMES.get(name, name): value for name, value in content.items() if name not in ("format", "version")
+        }
         try:
             tables = {name: _read_rows(metadata.pop(name)) for name in cls.TABLES}
             return cls(notes=tuple(metadata.pop("notes")), **tables, **metadata)
@@ -159,12 +162,12 @@ class Card:
             raise ValueError(f"{path} contains a {type(content).__name__}; expected the JSON object of a result card.")
         return cls.from_json(content)
 
-    def _facts(self) -> dict[str, str]:
+    def _metadata(self) -> dict[str, str]:
         """Metadata below the table: name -> value, in order."""
         return {"set": f"{self.set_name}, {self.set_size} motions", "seed": str(self.seed)}
 
     def _fact_lines(self) -> list[str]:
-        metadata = self._facts() | {"command": f"`{self.command}`", "date": self.date}
+        metadata = self._metadata() | {"command": f"`{self.command}`", "date": self.date}
         return [f"- {name}: {value}" for name, value in metadata.items()] + [f"- note: {note}" for note in self.notes]
 
 
@@ -209,7 +212,7 @@ class ResultCard(Card):
         needed = ["set_name", "protocol", "evaluator", "evaluator_hash", "statistics_hash", "command", "date"]
         return [*needed, "checkpoint", "checkpoint_hash"] if GENERATED in self.rows else needed
 
-    def _facts(self) -> dict[str, str]:
+    def _metadata(self) -> dict[str, str]:
         repeats = sorted({value.repeats for row in self.rows.values() for value in row.values()})
         return {
             "set": f"{self.set_name}, {self.set_size} motions",
@@ -233,7 +236,7 @@ class LiftingCard(Card):
         num_views: number of cameras of a rig.
         fps: frames per second.
         joints: description of the scored joints.
-        facts: metadata, name -> sentence: rigs, 2D input and other settings that affect the numbers.
+        settings: metadata, name -> sentence: rigs, 2D input and other settings that affect the numbers.
         weights: row -> source of its motions: the method or, for a network, file, sha256 and training data.
     """
 
@@ -248,7 +251,7 @@ class LiftingCard(Card):
     num_views: int
     fps: float
     joints: str
-    facts: Mapping[str, str]
+    settings: Mapping[str, str]
     weights: Mapping[str, str]
 
     def __post_init__(self) -> None:
@@ -272,14 +275,14 @@ class LiftingCard(Card):
             lines += ["", f"{AVERAGES[average]}:", "", *_table_lines(rows, columns, self.DECIMALS)]
         return lines[1:]
 
-    def _facts(self) -> dict[str, str]:
+    def _metadata(self) -> dict[str, str]:
         lifted = {f"{row} by": source for row, source in self.weights.items()}
         return {
             "set": f"{self.set_name}: {self.set_size} clips of {self.num_sequences} sequences, {self.num_frames} "
             f"frames at {self.fps:g} per second; rigs of {self.num_views} cameras",
             "protocol": f"{self.protocol}; mean ± 95 % interval over sequences",
             "joints": self.joints,
-            **self.facts,
+            **self.settings,
             **lifted,
             "seed": str(self.seed),
         }

@@ -13,7 +13,7 @@ import yaml
 
 from hmr4d.data.store import MotionStore
 from hmr4d.evaluation.action_labels import contents_of
-from hmr4d.evaluation.action_recognition import LabelledMotion
+from hmr4d.evaluation.action_recognition import LabeledMotion
 from hmr4d.evaluation.prompt_sets import PromptSet, spread
 from hmr4d.metrics.figure import Figure, figure
 from hmr4d.metrics.geometric_checks import CHECKS
@@ -91,7 +91,7 @@ def verb_set(seconds: float, limit: int | None) -> PromptSet:
     return PromptSet("verbs", [[v.prompt] for v in verbs], [v.check for v in verbs], [seconds] * len(verbs), numbers)
 
 
-def done(motion: LabelledMotion) -> list[bool]:
+def done(motion: LabeledMotion) -> list[bool]:
     """Whether each motion passes the check named by its label."""
     figures = (figure(clip, motion.fps) for clip in motion.clips)
     return [CHECKS[label](one) for one, label in zip(figures, motion.labels, strict=True)]

@@ -134,7 +134,8 @@ class KeypointProtocol(StandardProtocol):
         """Both rows of one repeat, with R-precision in both directions: motions ranked for a text and texts for a
         motion.
 
-        The K2M paper states that texts are ranked; published evaluation code ranks motions.
+        The paper that evaluates in 2D ("Learning Text-driven 3D Human Motion Generation from 3D-free Web Videos", 2025)
+        states that texts are ranked; published evaluation code ranks motions.
         """
         standard = super().scores(embeddings, seed)
         order = torch.from_numpy(np.random.RandomState(seed).permutation(len(embeddings.text)))

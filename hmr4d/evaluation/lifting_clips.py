@@ -73,21 +73,21 @@ class CapturedClips:
     Args:
         views: clips of the data set.
         set_name: name on the card.
-        facts: JSON object with the other settings that determine the clips.
+        settings: JSON object with the other settings that determine the clips.
         names: "<sequence>/<camera>" of each clip; None: cameras are numbered.
     """
 
     def __init__(
-        self, views: CaptureViews, set_name: str, facts: dict[str, Any], names: list[str] | None = None
+        self, views: CaptureViews, set_name: str, settings: dict[str, Any], names: list[str] | None = None
     ) -> None:
-        self.views, self.name, self.facts = views, set_name, facts
+        self.views, self.name, self.settings = views, set_name, settings
         self.names = names or [f"{sequence}/{view}" for sequence, view in views.clips]
 
     def __getitem__(self, index: int) -> LiftingClip:
         return self.views[index]
 
     def identity(self) -> dict[str, Any]:
-        return {"set": self.name} | self.facts
+        return {"set": self.name} | self.settings
 
 
 def rich_clips(

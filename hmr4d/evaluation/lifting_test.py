@@ -24,7 +24,7 @@ from hmr4d.evaluation.generations import MANIFEST_NAME, GenerationFolder, differ
 from hmr4d.evaluation.lifting_data import ScoredLifts
 from hmr4d.evaluation.text_to_motion_test import command_of, refuse_missing, weight_files
 from hmr4d.export.saved_motions import SavedMotions
-from hmr4d.methods.registry import get_method, untrained_methods
+from hmr4d.methods.registry import check_current_name, get_method, untrained_methods
 from hmr4d.utils.files import file_hash
 from hmr4d.utils.progress import progress
 from hmr4d.utils.releases import CONFIG_NAME
@@ -39,6 +39,8 @@ GIVEN = "given"  # row of externally lifted motions
 def methods_of(cfg: DictConfig) -> list[str]:
     """The methods that a test compares, in order. Raises ValueError with the known methods if one is unknown."""
     wanted = [cfg.method] if isinstance(cfg.method, str) else list(cfg.method or [])
+    for method in wanted:
+        check_current_name(method)
     known = (MODEL, *untrained_methods())
     if not wanted or not set(wanted) <= set(known):
         raise ValueError(
@@ -68,7 +70,7 @@ def run_lift_test(cfg: DictConfig) -> list[LiftingCard]:
         return [score_only(cfg, metric)]
     weights = starting_weights(cfg) if MODEL in methods else None
     check_files(cfg, weights)
-    clips = scored_clips(cfg, methods)
+    clips = evaluation_clips(cfg, methods)
     sources = {method: source_of(cfg, method, weights, clips) for method in methods}
     if cfg.overwrite and is_first:
         shutil.rmtree(metric.out_dir / FOLDER_NAME, ignore_errors=True)
@@ -99,11 +101,11 @@ def score_only(cfg: DictConfig, metric: MetricLift) -> LiftingCard:
     folder = folder / FOLDER_NAME if (folder / FOLDER_NAME).is_dir() else folder
     folders = {path.parent.name: GenerationFolder(path.parent) for path in sorted(folder.glob(f"*/{MANIFEST_NAME}"))}
     if not folders:
-        clips = scored_clips(cfg, methods_of(cfg))
+        clips = evaluation_clips(cfg, methods_of(cfg))
         saved = SavedMotions(folder, fps=clips.clip(clips.items[0]).fps, skeleton=clips.lifted)
         source = LiftSource(f"motions in {folder}, sha256 {saved.sha256}", {})
         return metric.score(clips, {GIVEN: source}, card_metadata(cfg, clips), {GIVEN: saved})
-    clips = scored_clips(cfg, list(folders))
+    clips = evaluation_clips(cfg, list(folders))
     wanted = json.loads(json.dumps(clips.identity()))
     notes: list[str] = []
     sources = {}
@@ -121,7 +123,7 @@ def score_only(cfg: DictConfig, metric: MetricLift) -> LiftingCard:
     return metric.score(clips, sources, card_metadata(cfg, clips, notes), folders)
 
 
-def scored_clips(cfg: DictConfig, methods: Sequence[str]) -> ScoredLifts:
+def evaluation_clips(cfg: DictConfig, methods: Sequence[str]) -> ScoredLifts:
     """The clips of the configuration, in the joints of the model if a model is among the methods, otherwise in their
     own."""
     cfg = cfg.copy()

@@ -14,7 +14,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from hmr4d.body.skeleton import SMPL22
 from hmr4d.evaluation.action_labels import SYNONYMS
-from hmr4d.evaluation.action_recognition import ContentClassifier, LabelledMotion, accuracy, resample_clip
+from hmr4d.evaluation.action_recognition import ContentClassifier, LabeledMotion, accuracy, resample_clip
 from hmr4d.metrics.physical import physical_metrics, to_neutral_height
 from hmr4d.motion.canonical import align_to_floor
 
@@ -51,7 +51,7 @@ class Interval:
     values: tuple[float, ...]
 
 
-def score_motion(classifier: ContentClassifier, motion: LabelledMotion, *, batch_size: int = 64) -> MotionScores:
+def score_motion(classifier: ContentClassifier, motion: LabeledMotion, *, batch_size: int = 64) -> MotionScores:
     """Scores real or generated motions.
 
     Each clip is resampled to the frame rate of the classifier, aligned to the floor and scaled to the neutral body
@@ -72,7 +72,7 @@ def score_motion(classifier: ContentClassifier, motion: LabelledMotion, *, batch
         measures = physical_metrics(joints3d, lengths, classifier.fps) | {"upright": upright_share(joints3d, lengths)}
         for name, values in measures.items():
             measured.setdefault(name, []).append(values)
-    predicted = classifier.predict(LabelledMotion(clips, motion.labels, classifier.fps), batch_size=batch_size)
+    predicted = classifier.predict(LabeledMotion(clips, motion.labels, classifier.fps), batch_size=batch_size)
     return MotionScores(tuple(motion.labels), tuple(predicted), {k: torch.cat(v) for k, v in measured.items()})
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from hmr4d.data.store import MotionStore
 from hmr4d.evaluation.action_labels import clips_of, labeled_clips
-from hmr4d.evaluation.action_recognition import LabelledMotion, resample_clip
+from hmr4d.evaluation.action_recognition import LabeledMotion, resample_clip
 from hmr4d.metrics.physical import to_neutral_height
 from hmr4d.motion.canonical import facing_transform, mirror
 
@@ -69,7 +69,7 @@ class NearestClip:
         """References are the clips of a split that have a content label; joined clips only repeat these."""
         return cls([torch.tensor(store.joints3d(clip)) for clip in labeled_clips(store, split).tolist()], store.fps)
 
-    def __call__(self, motion: LabelledMotion) -> tuple[Tensor, Tensor]:
+    def __call__(self, motion: LabeledMotion) -> tuple[Tensor, Tensor]:
         """Distance (N,) to the nearest clip, meters, and its index (N,)."""
         nearest = [self._nearest(resample_clip(clip, motion.fps, self.fps)) for clip in motion.clips]
         return torch.tensor([d for d, _ in nearest]), torch.tensor([i for _, i in nearest])
@@ -95,13 +95,13 @@ def distance(first: Tensor, second: Tensor, fps: float) -> float:
 
 
 def diversity(motions: Sequence[Tensor], fps: float) -> float:
-    """Mean distance over all pairs of motions, meters; NaN for fewer than two."""
+    """Mean `distance` over all pairs of motions (L, 22, 3), meters; NaN for fewer than two."""
     distances = [distance(a, b, fps) for a, b in combinations(motions, 2)]
     return sum(distances) / len(distances) if distances else float("nan")
 
 
 def spread_of_contents(
-    repeats: Sequence[LabelledMotion], same_prompt: Sequence[bool], store: MotionStore
+    repeats: Sequence[LabeledMotion], same_prompt: Sequence[bool], store: MotionStore
 ) -> dict[str, dict[str, float | int]]:
     """Diversity of the samples of one prompt and of the real clips of its content.
 

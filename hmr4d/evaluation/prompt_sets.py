@@ -12,7 +12,7 @@ import torch
 from hmr4d.data.store import MotionStore
 from hmr4d.data.windows import FreeWindows
 from hmr4d.evaluation.action_labels import clips_of, labeled_clips
-from hmr4d.evaluation.action_recognition import LabelledMotion
+from hmr4d.evaluation.action_recognition import LabeledMotion
 from hmr4d.utils.randomness import ItemRandom, mix_seed
 from hmr4d.utils.text_files import read_yaml
 
@@ -127,7 +127,7 @@ def clamp(value: float, bounds: tuple[float, float]) -> float:
     return min(max(value, bounds[0]), bounds[1])
 
 
-def real_motion(store: MotionStore, split: str, prompts: PromptSet) -> LabelledMotion:
+def real_motion(store: MotionStore, split: str, prompts: PromptSet) -> LabeledMotion:
     """Real clips of the captions of a split, with the requested durations.
 
     Longer clips are cut. Shorter clips are extended by repetition or by holding a pose, as in the training of a
@@ -142,4 +142,4 @@ def real_motion(store: MotionStore, split: str, prompts: PromptSet) -> LabelledM
             rng = ItemRandom.from_seed(mix_seed(clip))
             whole = free.fit(whole, frames, fps=store.fps, rng=rng, clip=clip)
         joints.append(whole[:frames])
-    return LabelledMotion(joints, prompts.contents, store.fps)
+    return LabeledMotion(joints, prompts.contents, store.fps)

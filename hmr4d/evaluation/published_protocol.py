@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from hmr4d.metrics.frechet import Gaussian, frechet_distance
-from hmr4d.metrics.rows import RowMetric
 from hmr4d.metrics.text_to_motion import (
     DIVERSITY_PAIRS,
     POOL_SIZE,
@@ -68,28 +67,6 @@ def published_model_scores(text: Tensor, generated: Tensor, ground_truth: Tensor
     halves_note = f"Halves of the real set: {halves.note}" if halves.note else None
     notes = (distance.note, halves_note, dropped_note(ranked))
     return PublishedScores(rows[0], rows[1], tuple(note for note in notes if note))
-
-
-class PublishedModelScores(RowMetric):
-    """Collects the input of `published_model_scores` over batches and processes."""
-
-    def __init__(self, *, seed: int = 42) -> None:
-        super().__init__()
-        self.seed = seed
-        for name in ("text", "generated", "ground_truth"):
-            self._declare(name)
-
-    def update(self, text: Tensor, generated: Tensor, ground_truth: Tensor, *, index: Tensor | None = None) -> None:
-        """Adds embeddings (n, D); `index` (n,) are their positions in the data set."""
-        for motion in (generated, ground_truth):
-            checked_pairs(text, motion, pool_size=0)
-        for name, rows in (("text", text), ("generated", generated), ("ground_truth", ground_truth)):
-            self._append(name, rows, index)
-
-    def compute(self) -> PublishedScores:
-        """Both rows of the table."""
-        text, generated, ground_truth = (self._rows(name) for name in ("text", "generated", "ground_truth"))
-        return published_model_scores(text, generated, ground_truth, seed=self.seed)
 
 
 def _distances(text: Tensor, motion: Tensor) -> Tensor:

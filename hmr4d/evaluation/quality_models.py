@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hmr4d.evaluation.action_recognition import LabelledMotion
+from hmr4d.evaluation.action_recognition import LabeledMotion
 from hmr4d.evaluation.prompt_sets import PromptSet
 from hmr4d.methods.base import Pipeline
 from hmr4d.methods.registry import load_released, method_of_config
@@ -44,14 +44,14 @@ class Model:
 
     Attributes:
         sampler: generates motion from text.
-        facts: metadata for the card.
+        metadata: entries for the card.
         identity: all settings that determine its motion.
         steps: default number of sampling steps.
         guidance: default guidance scale.
     """
 
     sampler: Pipeline
-    facts: dict[str, Any]
+    metadata: dict[str, Any]
     identity: dict[str, Any]
     steps: int | None = None
     guidance: float | None = None
@@ -109,6 +109,27 @@ def load_checkpoint(path: Path, exp: str | None, overrides: Sequence[str], devic
     return _model(pipeline.eval().to(device), metadata, identity)
 
 
+def load_sampler(name: str, device: torch.device) -> Pipeline:
+    """A released model, or the last checkpoint of a training run, that samples motion.
+
+    Args:
+        name: name of a release, folder of a release or of a run, or path of a checkpoint.
+        device: device of the network.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: it is damaged, or does not sample motion.
+    """
+    path = Path(name)
+    if (path / "config.yaml").is_file():
+        path = path / "checkpoints" / "last.ckpt"
+    if path.suffix != ".ckpt":
+        return load_released(name, device=device, needs="sample")
+    pipeline = load_checkpoint(path, None, (), device).sampler
+    pipeline.about["model"] = name
+    return pipeline
+
+
 def _model(pipeline: Pipeline, metadata: dict[str, Any], identity: dict[str, Any]) -> Model:
     """A model with its default number of steps and guidance scale, if its method has these options."""
     own = getattr(pipeline, "sampling", None)
@@ -120,7 +141,7 @@ def _model(pipeline: Pipeline, metadata: dict[str, Any], identity: dict[str, Any
 # --- generation -------------------------------------------------------------------------------------------------------
 
 
-def generate(model: Model, prompts: PromptSet, repeat: int, draw: Draw, cache: Path) -> LabelledMotion:
+def generate(model: Model, prompts: PromptSet, repeat: int, draw: Draw, cache: Path) -> LabeledMotion:
     """Motions of one repeat in the order of the set, generated or read from the cache.
 
     A cache file contains `PROMPTS_PER_PART` motions. Its name is a hash of all settings that determine them.
@@ -144,7 +165,7 @@ def generate(model: Model, prompts: PromptSet, repeat: int, draw: Draw, cache: P
             write_motions(path, model.sampler.sample(**request))
         motions |= dict(zip(part, read_motions(path), strict=True))
     clips = [motions[i] for i in range(len(prompts))]
-    return LabelledMotion(clips, prompts.contents, model.sampler.fps)
+    return LabeledMotion(clips, prompts.contents, model.sampler.fps)
 
 
 def write_motions(path: Path, output: MotionBatch) -> None:

@@ -10,7 +10,7 @@ from hmr4d.metrics.text_to_motion import POOL_SIZE, TOP_K
 POOLS = 2000  # random pools
 
 
-def retrieval_ceiling(clips: ScoredClips, *, seed: int = 0) -> dict[str, tuple[float, ...]]:
+def r_precision_upper_bound(clips: ScoredClips, *, seed: int = 0) -> dict[str, tuple[float, ...]]:
     """Best possible top-k R-precision of an evaluator that knows only labels: the first label kind of the store, the
     first two, and so on.
 

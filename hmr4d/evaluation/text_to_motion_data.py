@@ -102,8 +102,8 @@ class KeypointCuts(RowCuts):
 
 
 class FrameCuts:
-    """Whole clips and timed parts of clips, resampled to the model's frame rate first. The published model was scored
-    so.
+    """Whole clips and timed parts of clips, resampled to the model's frame rate first, as in the
+    evaluation of the published model.
 
     Args:
         fps: frame rate of the model.

@@ -68,7 +68,7 @@ class FeatureCache:
         return len(self.num_rows)
 
     def features(self, clip: int) -> np.ndarray:
-        """Unnormalised rows (F, 263) of a clip, float32, as a read-only view of the mapped file."""
+        """Unnormalized rows (F, 263) of a clip, float32, as a read-only view of the mapped file."""
         return self._features[self._offsets[clip] : self._offsets[clip + 1]]
 
     def is_usable(self, clip: int) -> bool:

@@ -151,11 +151,6 @@ class EvaluationClips(Dataset[dict[str, Any]]):
         return part
 
 
-def sentence_length(tokens: str) -> int:
-    """Length of a caption for the published text encoder: at most 20 words, plus start and end."""
-    return min(len(tokens.split()), MAX_WORDS) + 2
-
-
 def _read(path: Path) -> np.ndarray:
     """(F, 263) float32 rows of a feature file."""
     rows = np.load(path, allow_pickle=False)

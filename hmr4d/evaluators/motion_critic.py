@@ -17,8 +17,6 @@ from hmr4d.utils.weights import load_inert, load_strictly
 
 NUM_ROWS = 25  # 24 SMPL joints and the translation
 NUM_FRAMES = 60  # scored frames
-HIGHEST_SCORE = 12.0  # higher scores are ignored when the critic is used as a training loss
-SMALL_ANGLE = 1e-6  # radians
 CHECKPOINT_KEY = "model_state_dict"
 
 
@@ -60,44 +58,11 @@ class MotionCritic(nn.Module):
         return self.mlp(self.dstran(motion).mean(1).flatten(1))[:, 0]
 
 
-def clipped_mean(scores: Tensor) -> Tensor:
-    """Mean of the scores up to HIGHEST_SCORE; 0 if all are above it."""
-    kept = scores[scores <= HIGHEST_SCORE]
-    return kept.mean() if len(kept) else scores.new_zeros(())
-
-
 def critic_input(rotations: Tensor, translation: Tensor) -> Tensor:
     """Input (B, F, 25, 3) from rotations (B, F, 24, 3, 3) and translation (B, F, 3), meters, relative to the first
     frame, y up."""
     place = translation - translation[:, :1]
     return torch.cat([roma.rotmat_to_rotvec(rotations), place[:, :, None]], 2)
-
-
-def critic_input_from_rot6d_rows(motion: Tensor) -> Tensor:
-    """Input (B, F, 25, 3) from the published format (B, 25, 6, F): first two rows of each matrix, then the translation.
-
-    The arithmetic equals that of the published converter, which loses precision at small angles.
-    """
-    frames = motion.permute(0, 3, 1, 2)  # (B, F, 25, 6)
-    first, second = frames[:, :, :-1].unflatten(-1, (2, 3)).unbind(-2)
-    x = nn.functional.normalize(first, dim=-1)
-    y = nn.functional.normalize(second - (x * second).sum(-1, keepdim=True) * x, dim=-1)
-    z = torch.linalg.cross(x, y)
-    return torch.cat([_published_rotvec(torch.stack([x, y, z], -2)), frames[:, :, -1:, :3]], 2)
-
-
-def _published_rotvec(matrix: Tensor) -> Tensor:
-    """Axis-angle (..., 3) of rotations (..., 3, 3) by the published formula with square roots of diagonal sums."""
-    a, b, c = matrix.diagonal(dim1=-2, dim2=-1).unbind(-1)
-    halves = torch.stack([1 + a + b + c, 1 + a - b - c, 1 - a + b - c, 1 - a - b + c], -1).relu().sqrt() / 2
-    skew = matrix - matrix.mT
-    signs = torch.stack([skew[..., 2, 1], skew[..., 0, 2], skew[..., 1, 0]], -1)
-    axis = torch.where((halves[..., 1:] < 0) != (signs < 0), -halves[..., 1:], halves[..., 1:])
-    sine = axis.norm(dim=-1, keepdim=True)
-    angle = 2 * torch.atan2(sine, halves[..., :1])
-    is_small = angle.abs() < SMALL_ANGLE
-    ratio = torch.where(is_small, 0.5 - angle**2 / 48, (angle / 2).sin() / torch.where(is_small, 1.0, angle))
-    return axis / ratio
 
 
 def load_motion_critic(path: str | Path) -> MotionCritic:

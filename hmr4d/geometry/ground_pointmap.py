@@ -21,50 +21,23 @@ DEFAULT_GRID = 64
 DEFAULT_RANGE = 30.0  # meters
 
 
-def pixel_grid(size: Tensor, grid: tuple[int, int]) -> Tensor:
-    """(..., Hp, Wp, 2) pixels in the middle of the cells of a grid over images of `size` (..., 2) = (W, H).
+def ground_pointmap(rig: Rig, grid: int | tuple[int, int] = DEFAULT_GRID, max_range: float = DEFAULT_RANGE) -> Tensor:
+    """Pointmaps of all views of a rig: (..., V, 4, Hp, Wp) with channels x, y, z in tens of meters and valid; world.
 
-    u = (i + 1/2) W / Wp - 1/2: the image reaches from -1/2 to W - 1/2.
-    """
-    u, v = _cells(size, grid)
-    return torch.stack(torch.broadcast_tensors(u[..., None, :], v[..., :, None]), -1)
-
-
-def ground_points(
-    K4: Tensor, size: Tensor, T_w2c: Tensor, grid: tuple[int, int] = (DEFAULT_GRID, DEFAULT_GRID)
-) -> tuple[Tensor, Tensor]:
-    """Floor points seen by the cells of a grid over the image.
-
-    A pixel's ray r = ((u - cx) / fx, (v - cy) / fy, 1) leaves the center C in the direction R^T r and meets y = 0 at
+    `grid` is the number of rows Hp and columns Wp, one number for both if they are equal. The pixels are the centers of
+    the cells: u = (i + 1/2) W / Wp - 1/2, because the image reaches from -1/2 to W - 1/2. The ray of a pixel, r =
+    ((u - cx) / fx, (v - cy) / fy, 1), leaves the center C of the camera in the direction R^T r and meets y = 0 at the
     depth -C_y / (R^T r)_y, in front of the camera if it falls.
-
-    Args:
-        K4: (..., 4) fx, fy, cx, cy in pixels.
-        size: (..., 2) width and height in pixels.
-        T_w2c: (..., 4, 4).
-        grid: rows Hp and columns Wp.
-
-    Returns:
-        points (..., Hp, Wp, 3) in the world, zero where there are none, and valid (..., Hp, Wp) bool.
-    """
-    center, direction, depth, valid = _floor_rays(K4, size, T_w2c, grid)
-    points = center + depth[..., None] * direction
-    on_floor = points.new_tensor([1.0, 0.0, 1.0])
-    return torch.where(valid[..., None], points * on_floor, torch.zeros_like(points)), valid
-
-
-def ground_pointmap(rig: Rig, grid: int = DEFAULT_GRID, max_range: float = DEFAULT_RANGE) -> Tensor:
-    """Pointmaps of all views of a rig: (..., V, 4, grid, grid) with channels x, y, z in tens of meters and valid.
 
     Points farther than `max_range` meters from the foot of their camera are moved toward it to that distance, so their
     direction is kept. Cells at or above the horizon are zero in all channels.
     """
-    center, direction, depth, valid = _floor_rays(rig.K4, rig.size, rig.T_w2c, (grid, grid))
+    cells = (grid, grid) if isinstance(grid, int) else grid
+    center, direction, depth, valid = _floor_rays(rig.K4, rig.size, rig.T_w2c, cells)
     x, _, z = direction.unbind(-1)
     depth = torch.minimum(depth, max_range / torch.hypot(x, z).clamp(min=TINY)) * valid
     x, z = (center[..., 0] * valid + depth * x, center[..., 2] * valid + depth * z)
-    told = valid.to(depth.dtype)
-    return torch.stack([x / POINTMAP_UNIT, torch.zeros_like(x), z / POINTMAP_UNIT, told], -3)
+    return torch.stack([x / POINTMAP_UNIT, torch.zeros_like(x), z / POINTMAP_UNIT, valid.to(depth.dtype)], -3)
 
 
 def meet_floor(rig: Rig, pixels: Tensor, height: Tensor | float = 0.0) -> tuple[Tensor, Tensor]:

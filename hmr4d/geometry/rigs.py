@@ -162,10 +162,10 @@ def camera_condition(rig: Rig, preset: str = "paper") -> Tensor:
     pitch, roll, yaw = camera_angles(rig.T_w2c[..., :3, :3])
     x, height, z = rig.centers.unbind(-1)
     focal, center = 2 * rig.K4[..., :2] / rig.size, 2 * rig.K4[..., 2:] / rig.size - 1
-    told = [pitch, roll, height]
+    placement = [pitch, roll, height]
     if preset == "full":
-        told += [yaw.sin(), yaw.cos(), x / POSITION_UNIT, z / POSITION_UNIT]
-    return torch.cat([focal, center, torch.stack(told, -1)], -1)
+        placement += [yaw.sin(), yaw.cos(), x / POSITION_UNIT, z / POSITION_UNIT]
+    return torch.cat([focal, center, torch.stack(placement, -1)], -1)
 
 
 def first_camera(condition: Tensor, size: Tensor) -> Rig:

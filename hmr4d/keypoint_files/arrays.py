@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hmr4d.keypoint_files.cleaning import FARTHEST
-from hmr4d.keypoint_files.detections import Detection, DetectionTable, frame_number, person_name, shown, told_rate
+from hmr4d.keypoint_files.detections import Detection, DetectionTable, frame_number, frame_rate_of, person_name, shown
 from hmr4d.keypoint_files.image_sizes import image_sizes
 from hmr4d.keypoint_files.joint_names import ORDERS
 from hmr4d.keypoint_files.points import with_confidence
@@ -51,11 +51,11 @@ def read_arrays(path: Path) -> DetectionTable:
         points = points.swapaxes(0, 1)
     if conf is not None:
         wanted = points.shape[:3]
-        told = conf.reshape(wanted) if conf.dtype.kind in "fiub" and conf.size == int(np.prod(wanted)) else None
-        if told is None or conf.shape[0] != wanted[0]:
+        per_point = conf.reshape(wanted) if conf.dtype.kind in "fiub" and conf.size == int(np.prod(wanted)) else None
+        if per_point is None or conf.shape[0] != wanted[0]:
             shape = wanted if wanted[1] > 1 else (wanted[0], wanted[2])
             raise ValueError(f"its confidences have shape {conf.shape}; expected {shape}, like the keypoints.")
-        points = np.concatenate([points[..., :2], told.astype(np.float64)[..., None]], -1)
+        points = np.concatenate([points[..., :2], per_point.astype(np.float64)[..., None]], -1)
     else:
         points = with_confidence(points)
     frames = _frames(arrays, len(points))
@@ -70,7 +70,7 @@ def read_arrays(path: Path) -> DetectionTable:
         detections,
         "mediapipe" if points.shape[2] == 33 else "npz",
         None if skeleton is None else str(skeleton),
-        told_rate(_scalar(arrays, "fps")),
+        frame_rate_of(_scalar(arrays, "fps")),
         image_sizes=image_sizes({key: value.tolist() for key, value in arrays.items() if value.size <= 3}),
     )
 

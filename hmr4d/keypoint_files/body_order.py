@@ -65,9 +65,9 @@ def misfit(points: NDArray[np.float64], order: JointOrder) -> float | None:
     if not usable.any():
         return None
     shares = np.where(seen[usable], lengths[usable] / sizes[usable, None] / rest, np.nan)
-    told = np.isfinite(shares).any(axis=0)
-    ratios = np.log(np.maximum(_quantile(shares[:, told], _LONG), _SHORTEST))
-    is_width = np.flatnonzero(told) >= len(_LIMBS) - _WIDTHS
+    is_measured = np.isfinite(shares).any(axis=0)
+    ratios = np.log(np.maximum(_quantile(shares[:, is_measured], _LONG), _SHORTEST))
+    is_width = np.flatnonzero(is_measured) >= len(_LIMBS) - _WIDTHS
     ratios = np.where(is_width, np.maximum(ratios, np.log(_FORESHORTENED)), ratios)
     return float(np.minimum(np.abs(ratios - np.median(ratios)), _WORST).mean())
 
@@ -109,7 +109,7 @@ def best_order(
 
 
 def is_upside_down(points: NDArray[np.float64], order: JointOrder) -> bool:
-    """Whether shoulders are below hips and hips below ankles in nearly all entries in which they are visible."""
+    """Whether shoulders are below hips and hips below ankles in nearly all entries (N, J, 3) that show them."""
     heights = _middles(points, order)[..., 1]  # growing downwards
     return len(heights) > 0 and bool((np.diff(heights, axis=1) < 0).all(1).mean() > _NEARLY_ALL)
 

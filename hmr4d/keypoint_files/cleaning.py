@@ -52,10 +52,10 @@ def cleaned(detections: Sequence[Detection]) -> list[Detection]:
     if marks := _shared_places(seen):
         at = [np.isin(d.points[:, 0] + 1j * d.points[:, 1], marks) for d in seen]
         seen = [replace(d, points=np.where(a[:, None], 0.0, d.points)) for d, a in zip(seen, at, strict=True)]
-        told = ", ".join(f"({mark.real:g}, {mark.imag:g})" for mark in marks[:3])
+        examples = ", ".join(f"({mark.real:g}, {mark.imag:g})" for mark in marks[:3])
         logger.info(
             "Joints at %s%s count as missing: several share this position exactly.",
-            told,
+            examples,
             "" if len(marks) <= 3 else " and elsewhere",
         )
     return [d for d in seen if (d.points[:, 2] > 0).any()]
@@ -87,8 +87,8 @@ def _moved(detection: Detection, points: NDArray[np.float64]) -> Detection:
 def _cleaned(points: NDArray[np.float64]) -> NDArray[np.float64]:
     """(N, J, 3) of entries (N, J, 3) as written."""
     places, conf = points[..., :2], points[..., 2]
-    told = np.isfinite(conf)
-    conf = np.clip(np.where(told, conf, ~told.any(1, keepdims=True)), 0.0, 1.0)
+    is_given = np.isfinite(conf)
+    conf = np.clip(np.where(is_given, conf, ~is_given.any(1, keepdims=True)), 0.0, 1.0)
     missing = ~(np.abs(places) < FARTHEST).all(-1) | (conf < _LEAST_SURE)
     missing |= (places == 0).all(-1) | ((places[..., 0] == places[..., 1]) & (places[..., 0] <= _MARK))
     return np.where(missing[..., None], 0.0, np.concatenate([places, conf[..., None]], -1))

@@ -155,7 +155,7 @@ def _in_reach(digits: str, what: str) -> int:
     return int(digits)
 
 
-def told_rate(value: Any) -> float | None:
+def frame_rate_of(value: Any) -> float | None:
     """Frame rate in a file, a number or text ("29.97", "30000/1001"); None, with a warning, if no camera has it."""
     if value is None:
         return None

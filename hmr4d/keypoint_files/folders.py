@@ -72,13 +72,13 @@ def read_folder(folder: Path, layout: str | None) -> DetectionTable:
             layout = layout or sniff_json(content)
             if content is not None and not isinstance(content, (list, dict)):
                 raise ValueError(f"it contains {shown(content)}; expected people and their joints.")
-            found, told, absent = people_in(content, frame)
+            read_people, order, absent = people_in(content, frame)
         except ValueError as error:
             left_out.errors.append(ValueError(f"{shown(path.name)}: {error}"))
             continue
         left_out.good += 1
-        detections += found
-        orders += [told] * len(found)
+        detections += read_people
+        orders += [order] * len(read_people)
         has_placeholders = has_placeholders or absent
     left_out.tell()
     detections, names = in_one_order(detections, orders)

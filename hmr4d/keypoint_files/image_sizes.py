@@ -20,8 +20,8 @@ def image_sizes(content: Any) -> ImageSizes:
 
     Empty if there is none; more than one if the size changes.
     """
-    told = (entry for entry in _entries(content) if not _KEYS.isdisjoint(entry))
-    return tuple(dict.fromkeys(size for entry in told if (size := _size(entry)) is not None))
+    entries = (entry for entry in _entries(content) if not _KEYS.isdisjoint(entry))
+    return tuple(dict.fromkeys(size for entry in entries if (size := _size(entry)) is not None))
 
 
 def _entries(content: Any) -> Iterator[Mapping[str, Any]]:

@@ -129,7 +129,7 @@ def frames_of(content: Any, depth: int = 0) -> list[Frame]:
 def _by_person(content: Mapping[str, Any]) -> list[Frame] | None:
     """Frames from an object of people: each a list of entries with their frames, or an object of joints by frame."""
     frames: list[Frame] = []
-    is_told = False  # whether some person has several frames; else the keys may be frames
+    has_frames = False  # whether some person has several frames; else the keys may be frames
     for name, value in content.items():
         entries = decoded(value)
         if isinstance(entries, Mapping) and entries and not _NAMES_FRAME.search(str(name)):
@@ -140,11 +140,11 @@ def _by_person(content: Mapping[str, Any]) -> list[Frame] | None:
             pairs = [(decoded(e), decoded(e)) for e in entries]
         else:
             return None
-        is_told = is_told or len({str(entry[key]) for entry, _ in pairs if (key := frame_key(entry))}) > 1
+        has_frames = has_frames or len({str(entry[key]) for entry, _ in pairs if (key := frame_key(entry))}) > 1
         for entry, person in pairs:
             named = {"person_id": name, **person} if point_key(person) else {"person_id": name, "keypoints": person}
             frames.append(Frame(entry, [named]))
-    return frames if is_told else None
+    return frames if has_frames else None
 
 
 def _with_scores(content: Mapping[str, Any], key: str) -> list[Frame] | None:

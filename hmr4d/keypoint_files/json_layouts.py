@@ -28,9 +28,9 @@ from hmr4d.keypoint_files.detections import (
     LeftOut,
     frame_number,
     frame_numbers,
+    frame_rate_of,
     person_name,
     shown,
-    told_rate,
 )
 from hmr4d.keypoint_files.image_sizes import image_sizes
 from hmr4d.keypoint_files.joint_names import is_apple, joint_name, joint_names
@@ -121,13 +121,13 @@ def read_json_layout(content: Any, layout: str) -> DetectionTable:
     names = joint_names(meta.get("keypoint_id2name")) if isinstance(meta, Mapping) else _named_by_category(content)
     frames = frames_of(content)
     numbers, fps = _numbers(frames, content)
-    detections, told, has_placeholders = _detections(frames, numbers)
-    names = names or told
+    detections, listed_names, has_placeholders = _detections(frames, numbers)
+    names = names or listed_names
     layout = found if layout in ("auto", found) else layout
     skeleton = "coco17" if layout in _OF_COCO else _named_set(meta)
     if fps is None and isinstance(content, Mapping):
-        fps = told_rate(next((v for k in ("fps", "frame_rate") if (v := content.get(k)) is not None), None))
-    times = _told_times([f.entry for f in frames], numbers, fps)
+        fps = frame_rate_of(next((v for k in ("fps", "frame_rate") if (v := content.get(k)) is not None), None))
+    times = _times_of([f.entry for f in frames], numbers, fps)
     return DetectionTable(detections, layout, skeleton, fps, names, has_placeholders, image_sizes(content), times)
 
 
@@ -246,7 +246,7 @@ def _by_time(entries: Sequence[Any]) -> tuple[list[int | None], float | None]:
     ], fps if _SLOWEST < fps <= FASTEST_RATE else None
 
 
-def _told_times(entries: Sequence[Any], numbers: Sequence[int | None], fps: float | None) -> dict[int, float]:
+def _times_of(entries: Sequence[Any], numbers: Sequence[int | None], fps: float | None) -> dict[int, float]:
     """Seconds by frame, if every frame has a number and a time consistent with the rate; {} otherwise."""
     key = next((k for e in entries if (k := time_key(e))), None)
     if key is None or fps is None or None in numbers or any(time_key(e) != key for e in entries):
@@ -306,13 +306,13 @@ def _detections(
                 has_placeholders = has_placeholders or person == {} or person is None
                 continue
             try:
-                read, told = _read_person(person, number, place, what)
+                read, order = _read_person(person, number, place, what)
             except ValueError as error:
                 left_out.errors.append(error)
                 continue
             if use_ids and read.person is None and isinstance(person, Mapping):
                 read = replace(read, person=person_name(person.get("id")))
-            orders.append(told)
+            orders.append(order)
             left_out.good += 1
             found.append(read)
     left_out.tell()
@@ -329,11 +329,11 @@ def in_one_order(
         found: some may lack joints that were not found, or have them in another order.
         orders: joint names of each, None if unknown.
     """
-    names = tuple(dict.fromkeys(name for told in orders for name in told or ())) or None
+    names = tuple(dict.fromkeys(name for order in orders for name in order or ())) or None
     if names is None:
         return list(found), None
     pairs = zip(found, orders, strict=True)
-    return [read if told in (None, names) else _reordered(read, told or (), names) for read, told in pairs], names
+    return [read if order in (None, names) else _reordered(read, order or (), names) for read, order in pairs], names
 
 
 def _is_nobody(person: Any) -> bool:
@@ -365,24 +365,26 @@ def _read_person(person: Any, frame: int, place: int, what: str) -> tuple[Detect
         raise ValueError(
             f"{what} has two joints of the same name ({', '.join(sorted(set(map(shown, names or ()))))[:80]})."
         )
-    told = person.get(DEPTH_KEY) if isinstance(person, Mapping) else None
-    return Detection(frame, points, name, place, None if told is None else _read_depth(told, len(points), what)), words
+    values = person.get(DEPTH_KEY) if isinstance(person, Mapping) else None
+    return Detection(
+        frame, points, name, place, None if values is None else _read_depth(values, len(points), what)
+    ), words
 
 
-def _read_depth(told: Any, count: int, what: str) -> NDArray[np.float64]:
+def _read_depth(values: Any, count: int, what: str) -> NDArray[np.float64]:
     """(J,) meters, NaN for null; ValueError unless it is one number, or null, for each joint."""
-    is_list = isinstance(told, list) and len(told) == count
-    if not is_list or not all(d is None or (isinstance(d, (int, float)) and not isinstance(d, bool)) for d in told):
-        raise ValueError(f"{DEPTH_KEY} of {what} is {shown(told)}; expected {count} numbers of meters, or null.")
-    depth = np.array([np.nan if d is None else float(d) for d in told])
+    is_list = isinstance(values, list) and len(values) == count
+    if not is_list or not all(d is None or (isinstance(d, (int, float)) and not isinstance(d, bool)) for d in values):
+        raise ValueError(f"{DEPTH_KEY} of {what} is {shown(values)}; expected {count} numbers of meters, or null.")
+    depth = np.array([np.nan if d is None else float(d) for d in values])
     return np.where(np.abs(depth) < DEEPEST_JOINT, depth, np.nan)
 
 
-def _reordered(read: Detection, told: tuple[str, ...], names: tuple[str, ...]) -> Detection:
+def _reordered(read: Detection, order: tuple[str, ...], names: tuple[str, ...]) -> Detection:
     """A detection reordered to `names`; missing joints are added."""
     points, depth = np.zeros((len(names), 3)), np.full(len(names), np.nan)
-    own = np.full(len(told), np.nan) if read.depth is None else read.depth
-    for place, name in enumerate(told):
+    own = np.full(len(order), np.nan) if read.depth is None else read.depth
+    for place, name in enumerate(order):
         if name in names:
             points[names.index(name)], depth[names.index(name)] = read.points[place], own[place]
     return replace(read, points=points, depth=None if read.depth is None else depth)

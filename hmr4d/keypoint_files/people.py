@@ -29,13 +29,15 @@ def identified(detections: Sequence[Detection], has_placeholders: bool) -> list[
     Args:
         detections: detections of a file. has_placeholders: absent people keep their position.
     """
-    told = [d.person for d in detections]
-    if all(person is None for person in told):
+    given_ids = [d.person for d in detections]
+    if all(person is None for person in given_ids):
         if has_placeholders:
             return [replace(d, person=str(d.place)) for d in detections]
         return track_people(detections)
-    if None in told:
-        logger.warning("%d of %d entries have no id; people are tracked by their boxes.", told.count(None), len(told))
+    if None in given_ids:
+        logger.warning(
+            "%d of %d entries have no id; people are tracked by their boxes.", given_ids.count(None), len(given_ids)
+        )
         return track_people(detections)
     by_frame = _by_frame(detections)
     if (person := _twice_mostly(by_frame)) is not None:

@@ -124,11 +124,11 @@ def read_points(value: Any, scores: Any, what: str) -> tuple[NDArray[np.float64]
     if isinstance(value, (list, tuple)) and value:
         kinds = _kinds(value)
         if dict in kinds or any(issubclass(kind, Mapping) for kind in kinds):
-            told = [
+            listed = [
                 next((v[k] for k in _NAME if isinstance(v.get(k), str)), None) if isinstance(v, Mapping) else None
                 for v in value
             ]
-            names = tuple(str(name) for name in told) if all(name is not None for name in told) else None
+            names = tuple(str(name) for name in listed) if all(name is not None for name in listed) else None
             return _rows(value, scores, what), names
         if kinds <= _NUMBERS_OR_NONE | {str}:
             return flat_points(value, scores, what), None

@@ -217,7 +217,9 @@ def _joint_order(table: DetectionTable, seen: Sequence[Detection], asked: str | 
             f"order of {best.name}. Omit --skeleton, or convert the file."
         )
     if usual is not best and (usual is not None or best.needs_proof or count == 17):
-        logger.info("The limbs show that its %d joints are in the order of %s.", count, best.name)
+        logger.info(
+            "The lengths of the limbs show that the %d joints of the file are in the order of %s.", count, best.name
+        )
     if not is_body:
         logger.warning(
             "The %d joints do not look like a body in the order of %s. Check the overlay; --skeleton selects another "
@@ -263,16 +265,18 @@ def _named_order(table: DetectionTable, asked: str | None) -> JointOrder | None:
 
 def _in_order(detection: Detection, order: JointOrder) -> Detection:
     """A detection with its joints in the order of the skeleton; joints that the file lacks are missing."""
-    told, count = detection.depth, order.skeleton.num_joints
+    depth_of_entry, count = detection.depth, order.skeleton.num_joints
     if order.joint_names == order.skeleton.joint_names:
-        return replace(detection, points=detection.points[:count], depth=None if told is None else told[:count])
+        return replace(
+            detection, points=detection.points[:count], depth=None if depth_of_entry is None else depth_of_entry[:count]
+        )
     index = {name: i for i, name in enumerate(order.joint_names)}
     points, depth = np.zeros((count, 3)), np.full(count, np.nan)
     for joint, name in enumerate(order.skeleton.joint_names):
         if name in index:
             points[joint] = detection.points[index[name]]
-            depth[joint] = np.nan if told is None else told[index[name]]
-    return replace(detection, points=points, depth=None if told is None else depth)
+            depth[joint] = np.nan if depth_of_entry is None else depth_of_entry[index[name]]
+    return replace(detection, points=points, depth=None if depth_of_entry is None else depth)
 
 
 def _tracks(
@@ -338,8 +342,8 @@ def _track(person: str, entries: Sequence[Detection], skeleton: Skeleton, table:
             depth[frame - first] = np.where(entry.points[:, 2] > 0, entry.depth, np.nan)
     frame_ids, times = np.arange(first, last + 1, dtype=np.int64), None
     if table.times:
-        told = sorted(table.times)
-        times = np.interp(frame_ids, told, [table.times[frame] for frame in told])
+        timed_frames = sorted(table.times)
+        times = np.interp(frame_ids, timed_frames, [table.times[frame] for frame in timed_frames])
     return KeypointTrack(
         kp2d=points[..., :2].copy(),
         kp2d_conf=points[..., 2].copy(),

@@ -8,7 +8,7 @@ from hmr4d.body.skeleton import Skeleton
 from hmr4d.methods.base import Method, Pipeline
 from hmr4d.methods.defaults import LIFTING_MODEL
 from hmr4d.methods.guided import GuidedPipeline
-from hmr4d.methods.registry import load_released, untrained_methods
+from hmr4d.methods.registry import check_current_name, load_released, untrained_methods
 from hmr4d.utils.devices import pick_device
 
 MODEL = "model"
@@ -33,6 +33,7 @@ def load_lifter(
         FileNotFoundError: the model or the file does not exist.
         ValueError: an unknown method, or a model that does not lift.
     """
+    check_current_name(method)
     if method in (usable := {} if method == MODEL else usable_untrained()):
         _check_guess(guess, method, takes_one=False)
         return usable[method].untrained(keypoints, prior)

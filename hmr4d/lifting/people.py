@@ -64,7 +64,7 @@ def lift_people(request: LiftRequest) -> LiftResults:
             continue
         times = None if metadata is None else metadata.times_of(people[track.person].frame_ids)
         people[track.person] = replace(people[track.person], times=times)
-        written += write_person(request, name, people[track.person], video)
+        written += write_person(request, name, people[track.person], camera, video)
     if len(people) > 1:
         written.append(request.out / f"{stem}_plan.png")
         write_plan_of_all(written[-1], list(people.values()), f"{stem}: {len(people)} people")

@@ -39,7 +39,13 @@ MADE_UP_SECONDS = 0.5  # longer periods without a visible person give a warning
 
 
 def deployment_rig(camera: CameraFile, kp2d: torch.Tensor, conf: torch.Tensor, lifter: Pipeline) -> Rig:
-    """The camera and virtual copies of it around the median position of the person's feet, float64."""
+    """The camera and virtual copies of it around the median position of the feet, float64, meters, world of the camera.
+
+    Args:
+        camera: the real camera.
+        kp2d, conf: input joints of the lifter in pixels (L, J, 2), and their confidence (L, J).
+        lifter: skeleton and heights of its standing feet.
+    """
     distance, lateral = feet_place(camera.rig, kp2d.double(), conf >= SURE, lifter.input_skeleton, lifter.foot_heights)
     side = "left" if lateral < 0 else "right"
     logger.info("The feet are mostly %.1f m ahead of the camera and %.1f m to its %s.", distance, abs(lateral), side)
@@ -172,7 +178,7 @@ def with_origin(lifted: LiftedPerson, lifter: Pipeline, request: LiftRequest) ->
 
 
 def _own_heights(track: KeypointTrack, lifter: Pipeline) -> Mapping[str, float] | None:
-    """Heights of standing feet where the keypoints are the joints of the lifter itself; None: those of a detector."""
+    """Heights of standing feet, meters, if the keypoints are the joints of the lifter; None: those of a detector."""
     return lifter.foot_heights if track.skeleton.name == lifter.skeleton.name else None
 
 

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
+import torch
+
+from hmr4d.camera.camera_files import CameraFile
 from hmr4d.detection.video_pictures import video_pictures
 from hmr4d.export.lift_npz import LiftedPerson, lift_arrays
 from hmr4d.export.motion_npz import load_motion_npz
+from hmr4d.geometry.distortion import distort
 from hmr4d.lifting.request import LiftRequest
 from hmr4d.utils.files import file_stem
 from hmr4d.visualization.motion_files import write_motion_files
@@ -73,13 +78,16 @@ def _check_place(path: Path, keypoints: Path, *, overwrite: bool) -> None:
         raise FileExistsError(f"{path} is {whose}. Choose another folder with --out, or replace it with --overwrite.")
 
 
-def write_person(request: LiftRequest, name: str, lifted: LiftedPerson, video: Path | None) -> list[Path]:
+def write_person(
+    request: LiftRequest, name: str, lifted: LiftedPerson, camera: CameraFile, video: Path | None
+) -> list[Path]:
     """Writes all files of one person; returns the paths.
 
     Args:
         request: folder, formats and overlays.
         name: file name without suffix.
         lifted: the motion.
+        camera: the real camera, with its lens distortion.
         video: video behind the overlay; None: no picture.
     """
     motion = lifted.motion
@@ -87,11 +95,13 @@ def write_person(request: LiftRequest, name: str, lifted: LiftedPerson, video: P
     written = write_motion_files(motion, request.out, name, own, options={"npz": {"arrays": lift_arrays(lifted)}})
     written.append(request.out / f"{name}_plan.png")
     write_plan_view(written[-1], [PlanPath(lifted.motion, lifted.contacts, "")], _cameras(lifted), title=motion.text)
-    return written + _write_overlays(request, name, lifted, video)
+    return written + _write_overlays(request, name, lifted, camera, video)
 
 
-def _write_overlays(request: LiftRequest, name: str, lifted: LiftedPerson, video: Path | None) -> list[Path]:
-    """Writes the requested overlays; returns the paths."""
+def _write_overlays(
+    request: LiftRequest, name: str, lifted: LiftedPerson, camera: CameraFile, video: Path | None
+) -> list[Path]:
+    """Writes the requested overlays; returns the paths. Points over a video are distorted as its pictures are."""
     rig = lifted.rig
     width, height = rig.size[0].tolist()
     painter = OverlayPainter((int(width), int(height)), rig.K4[0].numpy(), rig.T_w2c[0].numpy())
@@ -101,7 +111,10 @@ def _write_overlays(request: LiftRequest, name: str, lifted: LiftedPerson, video
         write_overlay_sheet(written[-1], painter, overlay)
     if request.overlay == "video":
         written.append(request.out / f"{name}_overlay.mp4")
-        pictures = None if video is None else video_pictures(video, lifted.frame_ids.tolist())
+        pictures = None
+        if video is not None:
+            pictures = video_pictures(video, lifted.frame_ids.tolist())
+            overlay = [_as_in_video(overlay[0], camera)]
         write_overlay_video(written[-1], painter, overlay, fps=lifted.motion.fps, pictures=pictures)
     return written
 
@@ -118,6 +131,16 @@ def overlay_of(lifted: LiftedPerson) -> Overlay:
     assert motion.views is not None
     joints2d = motion.views.joints2d[0].numpy()
     return Overlay(joints2d, lifted.kp2d, lifted.kp2d_conf, motion.skeleton, int(lifted.frame_ids[0]))
+
+
+def _as_in_video(overlay: Overlay, camera: CameraFile) -> Overlay:
+    """The overlay in pixels of the pictures of a camera with lens distortion."""
+    if not bool(camera.distortion.any()):
+        return overlay
+    points = [torch.from_numpy(p).double().flatten(0, 1) for p in (overlay.joints2d, overlay.kp2d)]
+    joints2d, kp2d = (distort(p, camera.K4.double(), camera.distortion.double()) for p in points)
+    shape = overlay.kp2d.shape
+    return replace(overlay, joints2d=joints2d.reshape(shape).numpy(), kp2d=kp2d.reshape(shape).numpy())
 
 
 def _cameras(lifted: LiftedPerson) -> list[PlanCamera]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from hmr4d.camera.camera_files import CameraFile, read_camera, undistorted, write_camera
 from hmr4d.camera.walking_camera import guess_camera
 from hmr4d.detection.keypoint_json import write_keypoints
-from hmr4d.detection.lens import told_focal
+from hmr4d.detection.lens import focal_of_metadata
 from hmr4d.detection.people_in_video import DetectedVideo, detect_people, log_people
 from hmr4d.detection.video_pictures import VideoMetadata
 from hmr4d.keypoint_files.rates import even_times, resample_keypoints
@@ -85,9 +85,9 @@ def read_video(request: LiftRequest) -> VideoInputs:
         camera = read_camera(request.camera)
         tracks = [_scaled(track, detected, camera) for track in tracks]
     else:
-        focal = told_focal(detected.path, detected.size)
+        focal = focal_of_metadata(detected.path, detected.size)
         guess = guess_camera(tracks[0], detected.size, fps=detected.fps, stature=request.stature, focal=focal)
-        camera, estimate = guess.camera, guess.told
+        camera, estimate = guess.camera, guess.description
         logger.warning("%s Measure the camera for accurate results: docs/calibrate.md.", estimate)
     tracks = [undistorted(track, camera) for track in tracks]
     if detected.metadata.is_uneven:

@@ -268,7 +268,7 @@ class Pipeline(nn.Module):
         """
         chosen = [DEFAULT_SECONDS] * len(texts)
         if self.actions is not None:
-            chosen = [round(nearest.seconds, 1) for nearest in self.actions.facts(self.encode_text(list(texts)).pooled)]
+            chosen = [round(nearest.seconds, 1) for nearest in self.actions.match(self.encode_text(list(texts)).pooled)]
         return [min(max(seconds, self.min_seconds), self.max_seconds) for seconds in chosen]
 
 

@@ -1,7 +1,14 @@
-"""Default models and experiments of commands and functions, defined only here, and the detection of releases."""
+"""Default models and experiments of commands and functions, from `configs/defaults.yaml`."""
 
-TEXT_MODEL = "motion2to3-everyday"  # samples motion from text
-LIFTING_MODEL = "ray-lifting"  # lifts 2D keypoints
-FIRST_STAGE, SECOND_STAGE = "motion2to3/pretrain_2d", "motion2to3/finetune_mv"  # experiments in help texts
-STATISTICS_EXPERIMENT = SECOND_STAGE  # experiment whose items `hmr4d prepare statistics` measures
+from __future__ import annotations
+
+import yaml
+
+from hmr4d.utils.places import shipped_folder
+
+_DEFAULTS: dict[str, str] = yaml.safe_load((shipped_folder("configs") / "defaults.yaml").read_text("utf-8"))
+
+TEXT_MODEL, LIFTING_MODEL = _DEFAULTS["text_model"], _DEFAULTS["lifting_model"]
+FIRST_STAGE, SECOND_STAGE = _DEFAULTS["first_stage"], _DEFAULTS["second_stage"]
+STATISTICS_EXPERIMENT = _DEFAULTS["statistics_experiment"]
 FORMAT_PREFIX = "hmr4d-"  # prefix of the `format` of a release, followed by the name of the method

@@ -46,6 +46,13 @@ def built_in() -> tuple[str, ...]:
     return tuple(sorted(_packages()))
 
 
+def check_current_name(name: str) -> None:
+    """Raises ValueError for the earlier name of a method, with the current one; see `EARLIER_NAMES` of its package."""
+    for package in _packages().values():
+        if now := getattr(sys.modules[package], "EARLIER_NAMES", {}).get(name):
+            raise ValueError(f"The method '{name}' is now called '{now}'.")
+
+
 def _announced() -> Mapping[str, EntryPoint]:
     """Entry points of installed packages by the name of their method."""
     return {point.name: point for point in entry_points(group=GROUP)}
@@ -78,6 +85,7 @@ def get_method(name: str) -> Method:
 
     if name in _registered:
         return _registered[name]
+    check_current_name(name)
     if name in built_in():
         module = importlib.import_module(f"{_packages()[name]}.method")
         return module.METHODS[name] if hasattr(module, "METHODS") else module.METHOD

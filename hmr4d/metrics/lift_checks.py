@@ -46,7 +46,7 @@ LIMITS: Mapping[str, float] = {
     "shaking": 18.0,
     "trembling": 0.045,
     "stature": 0.18,
-    "told_stature": 0.12,
+    "given_stature": 0.12,
     "stature_change": 0.06,
     "sliding": 0.05,
     "sides": 0.7,
@@ -64,7 +64,7 @@ ADVICE: Mapping[str, str] = {
     "very rough.",
     "stature": "the person is {factor:.2f} times as tall or as small as most people are: check height, pitch, focal "
     "length and size in the camera file.",
-    "told_stature": "the person looks {factor:.2f} times as tall or as small as given (--stature), and distances are "
+    "given_stature": "the person looks {factor:.2f} times as tall or as small as given (--stature), and distances are "
     "wrong by the same factor: check height, pitch, focal length and size in the camera file.",
     "stature_change": "the person looks {value:.0%} less or more tall far away than near by: check pitch, height and "
     "focal length in the camera file.",
@@ -137,7 +137,7 @@ def check_lift(
         "shaking": _shaking(joints3d.double(), fps),
         "trembling": _trembling(pixels, seen, fps),
         "stature": _off_stature(tall[:, 0]),
-        "told_stature": math.nan if stature is None else _off_stature(tall[:, 0], (stature, stature)),
+        "given_stature": math.nan if stature is None else _off_stature(tall[:, 0], (stature, stature)),
         "stature_change": _stature_change(tall, away),
         "sliding": _sliding(pixels, seen, distance / camera.K4[0, :2].mean(), fps, skeleton),
         "sides": _exchanged_sides(joints3d.double(), fps, skeleton, camera),
@@ -285,10 +285,10 @@ def _exchanged_sides(joints3d: Tensor, fps: float, skeleton: Skeleton, camera: R
     velocity = torch.gradient(torch.from_numpy(smooth), dim=0)[0] * fps
     away = path - camera.centers[0, [0, 2]].to(path)
     faces, walks = (torch.cosine_similarity(vectors, away, dim=-1) for vectors in (facing, velocity))
-    told = (velocity.norm(dim=-1) > WALKING) & (faces.abs() > IN_DEPTH) & (walks.abs() > IN_DEPTH)
-    if int(told.sum()) < ENOUGH:
+    is_clear = (velocity.norm(dim=-1) > WALKING) & (faces.abs() > IN_DEPTH) & (walks.abs() > IN_DEPTH)
+    if int(is_clear.sum()) < ENOUGH:
         return math.nan
-    return -float((faces * walks)[told].sign().mean())
+    return -float((faces * walks)[is_clear].sign().mean())
 
 
 def _place_in_picture(pixels: Tensor, seen: Tensor, size: Tensor) -> dict[str, float]:

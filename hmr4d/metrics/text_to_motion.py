@@ -1,7 +1,7 @@
 """Metrics of text-to-motion generation over the embeddings of an evaluator (Guo et al., CVPR 2022).
 
-Functions take whole sets; the classes collect them over batches and processes. Embeddings of texts and motions are rows
-(N, D) of one evaluator; row i of the texts belongs to row i of the motions.
+Functions take whole sets. Embeddings of texts and motions are rows (N, D) of one evaluator; row i of the texts belongs
+to row i of the motions.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from hmr4d.metrics.frechet import FrechetDistance, Gaussian, checked_embeddings, frechet_distance
-from hmr4d.metrics.rows import RowMetric
 
 POOL_SIZE = 32  # texts and motions that are ranked against each other; published tables all use 32
 TOP_K = 3
@@ -178,7 +177,7 @@ def dropped_note(ranked: Retrieval) -> str | None:
 
 
 def checked_pairs(text: Tensor, motion: Tensor, pool_size: int) -> tuple[Tensor, Tensor]:
-    """The two sets of embeddings themselves.
+    """The two sets of embeddings (N, D) themselves.
 
     Raises:
         ValueError: shapes that differ, fewer rows than a pool, or values that are not finite.
@@ -193,113 +192,6 @@ def checked_pairs(text: Tensor, motion: Tensor, pool_size: int) -> tuple[Tensor,
             "score more motions, or set a smaller pool_size and compare with nothing that used another."
         )
     return checked_embeddings(text, "text"), checked_embeddings(motion, "motion")
-
-
-class FID(RowMetric):
-    """Fréchet distance of real and generated motions.
-
-    After `compute`, `result` contains it with the condition of the covariances.
-    """
-
-    higher_is_better = False
-    result: FrechetDistance | None
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._declare("real")
-        self._declare("generated")
-        self.result = None
-
-    def update(self, embeddings: Tensor, *, real: bool, index: Tensor | None = None) -> None:
-        """Adds embeddings (n, D) of real or of generated motions; `index` (n,): their places in the data set."""
-        name = "real" if real else "generated"
-        self._append(name, checked_embeddings(embeddings, name), index)
-
-    def compute(self) -> Tensor:
-        """() float64."""
-        real, generated = (Gaussian.fit(self._rows(name)) for name in ("real", "generated"))
-        self.result = frechet_distance(real, generated)
-        return torch.tensor(self.result.value, dtype=torch.float64)
-
-
-class _Retrieving(RowMetric):
-    """Collects pairs and ranks them; after `compute`, `result` contains the ranking."""
-
-    result: Retrieval | None
-
-    def __init__(self, *, pool_size: int = POOL_SIZE, top_k: int = TOP_K) -> None:
-        super().__init__()
-        self.pool_size, self.top_k = pool_size, top_k
-        self._declare("text")
-        self._declare("motion")
-        self.result = None
-
-    def update(self, text: Tensor, motion: Tensor, *, index: Tensor | None = None) -> None:
-        """Adds pairs of embeddings, both (n, D); `index` (n,): their places in the data set."""
-        checked_pairs(text, motion, pool_size=0)
-        self._append("text", text, index)
-        self._append("motion", motion, index)
-
-    def _retrieve(self) -> Retrieval:
-        text, motion = self._rows("text"), self._rows("motion")
-        self.result = retrieval(text, motion, pool_size=self.pool_size, top_k=self.top_k)
-        return self.result
-
-
-class RPrecision(_Retrieving):
-    """Fraction of texts whose own motion is among the K nearest of its pool, see `retrieval`."""
-
-    higher_is_better = True
-
-    def compute(self) -> Tensor:
-        """(top_k,) float64: for K = 1, 2, ..., top_k; () where top_k is 1."""
-        return self._retrieve().top_k
-
-
-class MatchingScore(_Retrieving):
-    """Mean distance of a text and its own motion, over the pairs in full pools."""
-
-    higher_is_better = False
-
-    def compute(self) -> Tensor:
-        """() float64."""
-        return torch.tensor(self._retrieve().matching_score, dtype=torch.float64)
-
-
-class Diversity(RowMetric):
-    """Mean distance of random pairs of motions, see `diversity`."""
-
-    def __init__(self, *, num_pairs: int = DIVERSITY_PAIRS, seed: int = 0) -> None:
-        super().__init__()
-        self.num_pairs, self.seed = num_pairs, seed
-        self._declare("motion")
-
-    def update(self, embeddings: Tensor, *, index: Tensor | None = None) -> None:
-        """Adds embeddings (n, D) of motions; `index` (n,): their places in the data set."""
-        self._append("motion", checked_embeddings(embeddings, "motion"), index)
-
-    def compute(self) -> Tensor:
-        """() float64."""
-        rng = np.random.RandomState(self.seed)
-        return torch.tensor(diversity(self._rows("motion"), rng=rng, num_pairs=self.num_pairs), dtype=torch.float64)
-
-
-class MultiModality(RowMetric):
-    """Mean distance of motions generated for one text, see `multimodality`."""
-
-    def __init__(self, *, num_pairs: int = MULTIMODALITY_PAIRS, seed: int = 0) -> None:
-        super().__init__()
-        self.num_pairs, self.seed = num_pairs, seed
-        self._declare("motion")
-
-    def update(self, embeddings: Tensor, *, index: Tensor | None = None) -> None:
-        """Adds embeddings (s, R, D) of R motions for each of s texts; `index` (s,): places of the texts."""
-        self._append("motion", embeddings, index)
-
-    def compute(self) -> Tensor:
-        """() float64."""
-        rng = np.random.RandomState(self.seed)
-        return torch.tensor(multimodality(self._rows("motion"), rng=rng, num_pairs=self.num_pairs), dtype=torch.float64)
 
 
 def _mean_distance(first: Tensor, second: Tensor) -> float:

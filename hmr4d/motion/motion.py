@@ -18,7 +18,7 @@ from hmr4d.body.pose import Pose
 from hmr4d.body.skeleton import SMPL22, Skeleton
 from hmr4d.geometry.rigs import Rig
 
-CAMERA = "camera"  # in a provenance: the level camera along -z of the model's input, see `told_camera`
+CAMERA = "camera"  # in a provenance: the level camera along -z of the model's input, see `camera_metadata`
 
 
 @dataclass(frozen=True)
@@ -166,7 +166,7 @@ class MotionBatch:
         poses: one for each motion, or None.
         provenance: common provenance of all motions, such as model and license.
         seeds: of each motion; empty: unknown.
-        facts: additional provenance of each motion, JSON entries; empty: none.
+        more_provenance: additional provenance of each motion, JSON entries; empty: none.
         extras: additional results of a method, such as its samples; its `sample` documents the keys.
     """
 
@@ -181,7 +181,7 @@ class MotionBatch:
     poses: Sequence[Pose] | None = None
     provenance: Provenance = Provenance()
     seeds: Sequence[int] = ()
-    facts: Sequence[Mapping[str, Any]] = ()
+    more_provenance: Sequence[Mapping[str, Any]] = ()
     extras: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -192,7 +192,7 @@ class MotionBatch:
             "joints2d": self.joints2d,
             "poses": self.poses,
             "seeds": self.seeds or None,
-            "facts": self.facts or None,
+            "more_provenance": self.more_provenance or None,
         }
         for name, value in given.items():
             if value is not None and len(value) != len(self):
@@ -227,11 +227,13 @@ class MotionBatch:
             convention_of_motion(self.joint_convention, joints3d, self.fps),
             pose=self.poses[index] if self.poses else None,
             views=views,
-            provenance=replace(self.provenance, **seed).updated(**(self.facts[index] if self.facts else {})),
+            provenance=replace(self.provenance, **seed).updated(
+                **(self.more_provenance[index] if self.more_provenance else {})
+            ),
         )
 
 
-def told_camera(size: Sequence[float], focal: float, center: Sequence[float]) -> dict[str, Any]:
+def camera_metadata(size: Sequence[float], focal: float, center: Sequence[float]) -> dict[str, Any]:
     """The entry CAMERA of a provenance.
 
     Args:

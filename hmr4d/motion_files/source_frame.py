@@ -137,8 +137,10 @@ def import_doubts(
         column = np.zeros(3)
         column["xyz".index(axis[-1])] = -1 if axis.startswith("-") else 1
         in_file = np.array(_TO_Y_UP[up]).T @ column
-        told = f"{'-' if in_file.sum() < 0 else ''}{'xyz'[int(np.abs(in_file).argmax())]}"
-        words = f"the body lies along {axis} in nearly all frames; if {told} points up in the file: --up {told}."
+        direction = f"{'-' if in_file.sum() < 0 else ''}{'xyz'[int(np.abs(in_file).argmax())]}"
+        words = (
+            f"the body lies along {axis} in nearly all frames; if {direction} points up in the file: --up {direction}."
+        )
         doubts.append(Remark("up", words.replace("--up -", "--up=-")))
     return doubts, bool(height) and height_fault(height) == "refused"
 

@@ -20,7 +20,7 @@ from hmr4d.nn.prompt_checks import words_of
 from hmr4d.nn.text_adapter import (
     ADAPTER_NAME,
     AdapterTraining,
-    LabelledCaptions,
+    LabeledCaptions,
     TextAdapter,
     caption_votes,
     clip_actions,
@@ -61,7 +61,7 @@ class FarCheck:
     """Separation of held-out sentences of known actions from sentences of unknown actions, and the resulting threshold.
 
     Attributes:
-        threshold: prompts with a lower `PromptFacts.similarity` are far from all known actions.
+        threshold: prompts with a lower `PromptMatch.similarity` are far from all known actions.
         auc: area under the ROC curve: probability that a known sentence is more similar than an unknown one.
         false_alarms: fraction of held-out sentences of known actions below the threshold.
         caught: fraction of sentences of unknown actions below the threshold.
@@ -74,7 +74,7 @@ class FarCheck:
 
 
 @dataclass(frozen=True)
-class PromptFacts:
+class PromptMatch:
     """The nearest actions of a prompt.
 
     Attributes:
@@ -142,7 +142,7 @@ class ActionIndex:
         mixed = normalize((1.0 - share) * own + share * nearest, dim=-1)
         return (mixed * mixed.shape[-1] ** 0.5).to(pooled.device)
 
-    def facts(self, pooled: Tensor) -> list[PromptFacts]:
+    def match(self, pooled: Tensor) -> list[PromptMatch]:
         """The nearest actions of each prompt, from pooled text vectors (B, C)."""
         similarities = self.similarities(pooled)
         log_seconds = torch.tensor([action.seconds for action in self.actions]).log()
@@ -158,7 +158,7 @@ class ActionIndex:
                 if len(nearest) == NEAREST:
                     break
             best = float(row.max())
-            results.append(PromptFacts(tuple(nearest.values()), best, best < far_below, duration))
+            results.append(PromptMatch(tuple(nearest.values()), best, best < far_below, duration))
         return results
 
     def accuracy(self, pooled: Tensor, labels: Sequence[str]) -> float:
@@ -220,7 +220,7 @@ class ActionIndex:
 
 def build_action_index(
     paths: Sequence[str | Path],
-    captions: LabelledCaptions,
+    captions: LabeledCaptions,
     *,
     adapter: TextAdapter | None = None,
     check: FarCheck | None = None,
@@ -252,7 +252,7 @@ def build_action_index(
 
 
 def prototypes_of(
-    captions: LabelledCaptions, adapter: TextAdapter | None = None
+    captions: LabeledCaptions, adapter: TextAdapter | None = None
 ) -> tuple[list[tuple[str, str]], Tensor]:
     """(action, group) of A known actions and the mean directions (A, C) of their sentences, see `caption_votes`."""
     with torch.no_grad():
@@ -267,7 +267,7 @@ def prototypes_of(
 
 
 def check_far(
-    captions: LabelledCaptions,
+    captions: LabeledCaptions,
     training: AdapterTraining | None = None,
     *,
     folds: int = 3,
@@ -329,8 +329,8 @@ def far_check(known: Tensor, unknown: Tensor, false_alarms: float = FALSE_ALARMS
 
 
 def _hold_out(
-    captions: LabelledCaptions, share: float, generator: torch.Generator
-) -> tuple[LabelledCaptions, LabelledCaptions]:
+    captions: LabeledCaptions, share: float, generator: torch.Generator
+) -> tuple[LabeledCaptions, LabeledCaptions]:
     """Splits captions into those without and those with randomly held-out sentences; near copies of the latter are
     in neither."""
     votes = caption_votes(captions)

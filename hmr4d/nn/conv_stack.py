@@ -21,6 +21,7 @@ class ChannelNorm(nn.LayerNorm):
     """LayerNorm over the channels of (B, C, T)."""
 
     def forward(self, input: Tensor) -> Tensor:
+        """(B, C, T) -> (B, C, T)."""
         return super().forward(input.transpose(1, 2)).transpose(1, 2)
 
 

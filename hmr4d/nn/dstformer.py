@@ -28,6 +28,7 @@ class Mlp(nn.Module):
         self.fc2 = nn.Linear(hidden_dim, dim if output_dim is None else output_dim)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(..., dim) -> (..., output_dim)."""
         return self.fc2(self.act(self.fc1(x)))
 
 

@@ -75,6 +75,7 @@ class TextAdapter(nn.Module):
         self.norm = nn.LayerNorm(dim, elementwise_affine=False)
 
     def forward(self, pooled: Tensor) -> Tensor:
+        """(B, in_dim) pooled text vectors -> (B, dim) adapted ones."""
         if pooled.shape[-1] != self.in_dim:
             raise ValueError(
                 f"The text adapter needs pooled vectors of {self.in_dim} dimensions; got {pooled.shape[-1]}. Use the "
@@ -87,8 +88,8 @@ class TextAdapter(nn.Module):
 
     def save(self, path: str | Path) -> None:
         """Writes the adapter as one safetensors file that `load` reads."""
-        facts = {"in_dim": self.in_dim, "dim": self.dim, "hidden": self.hidden, "num_blocks": self.num_blocks}
-        metadata = {"format": FORMAT, "version": str(VERSION)} | {k: str(v) for k, v in facts.items()}
+        network_sizes = {"in_dim": self.in_dim, "dim": self.dim, "hidden": self.hidden, "num_blocks": self.num_blocks}
+        metadata = {"format": FORMAT, "version": str(VERSION)} | {k: str(v) for k, v in network_sizes.items()}
         with atomic_path(path) as temporary:
             save_file({k: v.detach().cpu().contiguous() for k, v in self.state_dict().items()}, temporary, metadata)
 
@@ -121,7 +122,7 @@ class TextAdapter(nn.Module):
 
 
 @dataclass(frozen=True)
-class LabelledCaptions:
+class LabeledCaptions:
     """Sentences and their actions; a sentence for two actions occurs twice.
 
     Attributes:
@@ -144,9 +145,9 @@ class LabelledCaptions:
     def __len__(self) -> int:
         return len(self.texts)
 
-    def part(self, rows: Sequence[int]) -> LabelledCaptions:
+    def part(self, rows: Sequence[int]) -> LabeledCaptions:
         """The captions with indices `rows`."""
-        return LabelledCaptions(
+        return LabeledCaptions(
             [self.texts[i] for i in rows],
             self.pooled[list(rows)],
             [self.actions[i] for i in rows],
@@ -176,7 +177,7 @@ def clip_actions(store: MotionStore) -> list[tuple[str, str] | None]:
     ]
 
 
-def read_captions(paths: Sequence[str | Path], encoder_name: str, split: str | None = "train") -> LabelledCaptions:
+def read_captions(paths: Sequence[str | Path], encoder_name: str, split: str | None = "train") -> LabeledCaptions:
     """Captions of the clips of a split with their actions and cached vectors, from all stores.
 
     Args:
@@ -209,10 +210,10 @@ def read_captions(paths: Sequence[str | Path], encoder_name: str, split: str | N
     if not rows:
         raise ValueError(f"The stores {[str(path) for path in paths]} have no captions in split '{split}'.")
     texts, actions, groups = (list(column) for column in zip(*rows, strict=True))
-    return LabelledCaptions(texts, torch.stack([vectors[text] for text in texts]), actions, groups)
+    return LabeledCaptions(texts, torch.stack([vectors[text] for text in texts]), actions, groups)
 
 
-def caption_votes(captions: LabelledCaptions, sameness: float = 0.1) -> Tensor:
+def caption_votes(captions: LabeledCaptions, sameness: float = 0.1) -> Tensor:
     """Weights (N,) that sum to one for each action; near copies of a sentence share their weight.
 
     Args:
@@ -263,7 +264,7 @@ class AdapterTraining:
 
 
 def fit_text_adapter(
-    captions: LabelledCaptions, training: AdapterTraining | None = None, *, dim: int = 384
+    captions: LabeledCaptions, training: AdapterTraining | None = None, *, dim: int = 384
 ) -> TextAdapter:
     """Trains an adapter. On one machine, the result depends on captions and options alone.
 

@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 import pytorch_lightning as pl
 import torch
@@ -22,16 +22,6 @@ from hmr4d.utils.weights import WeightFiles
 
 logger = logging.getLogger(__name__)
 _ADAPTER = "pipeline.text_adapter."  # prefix of its parameters in a checkpoint
-
-
-class TrainablePipeline(Protocol):
-    """Interface: a pipeline whose loss is a function of a batch and of random draws."""
-
-    def draw_training(self, batch: dict[str, Any], generator: torch.Generator) -> Any: ...
-
-    def training_loss(self, batch: dict[str, Any], draws: Any) -> dict[str, Tensor]: ...
-
-    def monitor(self, batch: dict[str, Any], generator: torch.Generator) -> dict[str, Tensor]: ...
 
 
 def freeze_parameters(network: nn.Module, group: str, groups: Mapping[str, Sequence[str]]) -> None:
@@ -61,7 +51,9 @@ class PipelineModule(pl.LightningModule):
     the file layout of its weights.
 
     Args:
-        pipeline: an `nn.Module` with `draw_training`, `training_loss` and `monitor`, see `TrainablePipeline`.
+        pipeline: an `nn.Module` with `draw_training(batch, generator)`, which draws all random numbers of a step,
+            `training_loss(batch, draws)`, which returns "loss" and its terms, and `monitor(batch, generator)`, which
+            returns the metrics of validation.
         optimizer: parameters -> optimizer.
         warmup_steps: steps of linear warm-up.
         decay_steps: length of the cosine decay to `final_lr` after the warm-up; None: until the end of the training.

@@ -11,9 +11,9 @@ from typing import Any
 from hmr4d.utils.files import write_json
 
 
-def content_key(*facts: Any) -> str:
+def content_key(*values: Any) -> str:
     """A key of 64 hexadecimal digits for JSON-serializable data; pass files as hashes (`file_hash`)."""
-    text = json.dumps(facts, ensure_ascii=False, sort_keys=True)
+    text = json.dumps(values, ensure_ascii=False, sort_keys=True)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 

@@ -61,7 +61,7 @@ class HumanJudge:
         return verdict or Verdict(Decision.UNDECIDED, reason=reason, source=self.source)
 
     def stop(self) -> None:
-        """See `Judge`; reading a file needs no waiting."""
+        """Does nothing, because no question to a file is waiting; see `Judge`."""
 
 
 def _table(path: Path, text: str) -> list[dict[str, str]]:

@@ -71,36 +71,6 @@ def parse_answer(text: str) -> Answer:
     return Answer(_common(pairs), text.strip())
 
 
-def published_answer(text: str) -> tuple[Any, bool]:
-    """Analysis and match by the published reader, including its faults; for comparison only.
-
-    Unreadable answers are no match. Broken JSON that contains `"matches"` is a match if "true" occurs anywhere in the
-    text.
-
-    Raises:
-        AttributeError: the first JSON value in the text is no object, as in the published reader.
-    """
-    stripped = text.strip()
-    if not stripped:
-        return "", False
-    for candidate in (stripped, *(block.strip().removeprefix("json").strip() for block in _FENCE.findall(stripped))):
-        try:
-            value = json.loads(candidate)
-        except (ValueError, RecursionError):
-            continue
-        if not isinstance(value, dict):
-            raise AttributeError(f"The answer is {type(value).__name__}; expected a JSON object.")
-        return value.get("analysis", stripped), _published_match(value.get("matches"))
-    lower = stripped.lower()
-    return stripped, '"matches"' in lower and "true" in lower
-
-
-def _published_match(value: Any) -> bool:
-    if isinstance(value, str):
-        return _WORDS.get(value.strip().lower(), False)
-    return bool(value) if isinstance(value, (bool, int, float)) else False
-
-
 def _objects(text: str) -> Iterator[dict[str, Any]]:
     """Outermost JSON objects in a text, with lower-case keys; a key with two values gets None."""
     place = text.find("{")

@@ -1,6 +1,6 @@
 """Image points relative to the root, in units of a bounding box of the body.
 
-A box is (cx, cy, s): center in pixels and size in units of 200 pixels, so that normalised = 2 (p - c) / (200 s).
+A box is (cx, cy, s): center in pixels and size in units of 200 pixels, so that normalized = 2 (p - c) / (200 s).
 """
 
 from __future__ import annotations
@@ -38,8 +38,3 @@ def largest_box(boxes: Tensor) -> Tensor:
 def normalize_points(points2d: Tensor, box: Tensor) -> Tensor:
     """Tracks (..., L, J, 2) in pixels to box units; boxes (..., L, 3) broadcast over leading axes."""
     return 2.0 * (points2d - box[..., None, :2]) / (BOX_UNIT * box[..., None, 2:])
-
-
-def denormalize_points(points2d: Tensor, box: Tensor) -> Tensor:
-    """Inverse of `normalize_points`."""
-    return points2d * (BOX_UNIT * box[..., None, 2:]) / 2.0 + box[..., None, :2]

@@ -94,8 +94,8 @@ class BboxPose2DCodec:
         """
         x, root_seen = self._encode(pixels, size, visible)
         scale_seen = root_seen & (visible.sum(-1) > len(self.skeleton.root_joints))
-        told = torch.cat([visible, root_seen[..., None], scale_seen[..., None]], -1)
-        return torch.cat([x, told.to(x.dtype)], -1)
+        visibility = torch.cat([visible, root_seen[..., None], scale_seen[..., None]], -1)
+        return torch.cat([x, visibility.to(x.dtype)], -1)
 
     def decode(self, features: Tensor, size: Tensor) -> Tensor:
         """Pixels (..., L, J, 2) of features (..., L, D); size (..., 2)."""
@@ -147,7 +147,7 @@ class BboxPose2DCodec:
     def _root(self, pixels: Tensor, visible: Tensor) -> tuple[Tensor, Tensor]:
         """Root (..., L, 2) in pixels and whether it was seen (..., L).
 
-        One hip alone stands in with the temporal median of half the vector between both.
+        If only one hip is visible, the root is this hip plus the temporal median of half the vector between both hips.
         """
         joints = list(self.skeleton.root_joints)
         ends, seen = pixels[..., joints, :], visible[..., joints]

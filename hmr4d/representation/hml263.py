@@ -132,7 +132,8 @@ class Hml263Codec:
 
     @full_precision
     def decode_rotations(self, features: Tensor) -> Tensor:
-        """As `decode`, but by the stored rotations and the bone lengths of the target skeleton."""
+        """Joints (..., F, 22, 3) of features (..., F, 263) as by `decode`, but from the stored rotations and the bone
+        lengths of the target skeleton."""
         heading, root = root_path(features)
         offsets = self.target_offsets.to(features)
         local = rot6d_cols_to_matrix(features[..., SLICES["rotations"]].unflatten(-1, (-1, 6)))  # (..., F, 21, 3, 3)

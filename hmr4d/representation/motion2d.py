@@ -76,10 +76,6 @@ class Statistics:
         """(..., D) features -> mean 0, deviation 1."""
         return (features - torch.from_numpy(self.mean).to(features)) / torch.from_numpy(self.std).to(features)
 
-    def denormalize(self, features: Tensor) -> Tensor:
-        """The inverse of `normalize`."""
-        return features * torch.from_numpy(self.std).to(features) + torch.from_numpy(self.mean).to(features)
-
 
 class Motion2DCodec(nn.Module):
     """Encodes local 2D points to features and back; statistics travel as buffers outside the state dict.

@@ -103,13 +103,13 @@ def fetch(file: RemoteFile, folder: Path, *, tries: int = TRIES, wait_s: float =
     raise DownloadError(f"{file.name} could not be downloaded. {' '.join(answers) or 'No address is known.'}")
 
 
-def _facts(part: Path) -> Path:
+def _progress_file(part: Path) -> Path:
     return part.with_name(f"{part.name}.json")
 
 
 def _forget(part: Path) -> None:
     part.unlink(missing_ok=True)
-    _facts(part).unlink(missing_ok=True)
+    _progress_file(part).unlink(missing_ok=True)
 
 
 def _fetch_from(url: str, part: Path, tries: int, wait_s: float) -> None:
@@ -136,16 +136,16 @@ def _fetch_from(url: str, part: Path, tries: int, wait_s: float) -> None:
 
 def _transfer(url: str, part: Path) -> bool:
     """One request for what `part` still lacks; returns whether it is whole now."""
-    facts = json.loads(_facts(part).read_text(encoding="utf-8")) if _facts(part).is_file() else {}
-    if facts.get("url") != url:
+    state = json.loads(_progress_file(part).read_text(encoding="utf-8")) if _progress_file(part).is_file() else {}
+    if state.get("url") != url:
         _forget(part)
-        facts = {}
+        state = {}
     got = part.stat().st_size if part.is_file() else 0
     headers = {"User-Agent": "hmr4d"}
     if got:
         headers["Range"] = f"bytes={got}-"
-        if facts.get("validator"):
-            headers["If-Range"] = facts["validator"]  # the server sends the whole file if it has changed
+        if state.get("validator"):
+            headers["If-Range"] = state["validator"]  # the server sends the whole file if it has changed
     try:
         response = urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=TIMEOUT_S)
     except urllib.error.HTTPError as error:
@@ -166,7 +166,7 @@ def _transfer(url: str, part: Path) -> bool:
         total = None if length is None else int(length) + (got if is_rest else 0)
         strong = response.headers.get("ETag")
         validator = strong if strong and not strong.startswith("W/") else response.headers.get("Last-Modified")
-        write_json(_facts(part), {"url": url, "validator": validator})
+        write_json(_progress_file(part), {"url": url, "validator": validator})
         with part.open("ab" if is_rest else "wb") as file:
             blocks = iter(lambda: response.read(_BLOCK), b"")
             for block in progress(blocks, part.stem, total=length and int(length) // _BLOCK + 1, unit="MB"):

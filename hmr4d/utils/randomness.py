@@ -35,11 +35,11 @@ class ItemRandom:
         return cls(random.Random(seed), torch.Generator().manual_seed(seed))
 
     def uniform(self, *shape: int) -> Tensor:
-        """Uniform numbers in [0, 1)."""
+        """Uniform numbers in [0, 1) of a shape, float32."""
         return torch.rand(*shape, generator=self.tensors)
 
     def normal(self, *shape: int) -> Tensor:
-        """Standard normal numbers."""
+        """Standard normal numbers of a shape, float32."""
         return torch.randn(*shape, generator=self.tensors)
 
     def integer(self, upper: int) -> int:

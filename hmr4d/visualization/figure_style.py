@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from hmr4d.body.body_model import Body
 from hmr4d.body.skeleton import SMPL22, Skeleton
 
-SIDES = ("left", "right", "centre")
+SIDES = ("left", "right", "center")
 # Blue and orange are distinguishable for all common types of color blindness.
-SIDE_COLORS = {"left": (43, 122, 214), "right": (240, 128, 42), "centre": (104, 115, 132)}
+SIDE_COLORS = {"left": (43, 122, 214), "right": (240, 128, 42), "center": (104, 115, 132)}
 JOINT_COLOR = (250, 250, 252)
 
 # Meters at the near and far end of a chain; chosen visually for adult proportions.
@@ -59,7 +59,7 @@ class FigureStyle:
 @lru_cache(maxsize=16)
 def figure_style(skeleton: Skeleton) -> FigureStyle:
     """Style of a skeleton, from the names of its joints (`left_…`, `right_…`) and chains (`…leg`, `…arm`, `spine`)."""
-    sides = [next((s for s in SIDES[:2] if name.startswith(s)), "centre") for name in skeleton.joint_names]
+    sides = [next((s for s in SIDES[:2] if name.startswith(s)), "center") for name in skeleton.joint_names]
     radii = [_DEFAULT_RADII[0]] * skeleton.num_joints
     # The spine comes last, because the joints it shares with limbs take its style.
     for name, chain in sorted(skeleton.chains, key=lambda item: "spine" in item[0]):
@@ -85,8 +85,8 @@ def figure_style(skeleton: Skeleton) -> FigureStyle:
 
 
 def _limb_side(first: str, second: str) -> str:
-    """Side of a bone: the side of its non-central end, or "centre" for a bone between left and right."""
-    return second if first in (second, "centre") else first if second == "centre" else "centre"
+    """Side of a bone: the side of its non-central end, or "center" for a bone between left and right."""
+    return second if first in (second, "center") else first if second == "center" else "center"
 
 
 def body_colors(body: Body) -> NDArray[np.float32]:

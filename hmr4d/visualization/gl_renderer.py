@@ -33,7 +33,7 @@ class GlMeshRenderer(MeshRenderer):
         ImportError: pyrender or OpenGL is missing; the message names the packages to install.
     """
 
-    def __init__(self, faces: ArrayLike | torch.Tensor, colors: ArrayLike = SIDE_COLORS["centre"]) -> None:
+    def __init__(self, faces: ArrayLike | torch.Tensor, colors: ArrayLike = SIDE_COLORS["center"]) -> None:
         super().__init__(faces, colors)
         self._pyrender = _load_pyrender()
         self._targets: dict[tuple[int, int], Any] = {}
@@ -41,6 +41,7 @@ class GlMeshRenderer(MeshRenderer):
     def draw(
         self, pixels: Pixels, vertices: ArrayLike | torch.Tensor, view: PinholeView, *, opacity: float = 1.0
     ) -> None:
+        """Draws the mesh with vertices (V, 3), meters, world, into an image, as `MeshRenderer.draw` does."""
         check_picture(pixels, view)
         colors, _ = self._render(vertices, view)
         layer = colors.astype(np.float32) * opacity

@@ -111,7 +111,7 @@ def write_html(
     entries = _entries(given)
     for entry in entries:
         for place, number in enumerate(entry["motions"]):
-            items[number]["colour"] = list(given[number].color or _COLORS[place % len(_COLORS)])
+            items[number]["color"] = list(given[number].color or _COLORS[place % len(_COLORS)])
     data = {
         "skeleton": skeleton.name,
         "style": _style(skeleton),
@@ -215,7 +215,7 @@ def _style(skeleton: Skeleton) -> dict[str, Any]:
         "head": style.head,
         "headRadius": style.head_radius,
         "headOffset": style.head_offset,
-        "colours": {**SIDE_COLORS, "joint": JOINT_COLOR},
+        "colors": {**SIDE_COLORS, "joint": JOINT_COLOR},
     }
 
 

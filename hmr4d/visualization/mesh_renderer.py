@@ -46,7 +46,7 @@ class MeshRenderer:
         colors: red, green, blue from 0 to 255, (V, 3) per vertex or (3,) for all.
     """
 
-    def __init__(self, faces: ArrayLike | torch.Tensor, colors: ArrayLike = SIDE_COLORS["centre"]) -> None:
+    def __init__(self, faces: ArrayLike | torch.Tensor, colors: ArrayLike = SIDE_COLORS["center"]) -> None:
         self.faces = np.asarray(torch.as_tensor(faces).cpu(), np.int64)
         if self.faces.ndim != 2 or self.faces.shape[1] != 3:
             raise ValueError(f"faces has shape {self.faces.shape} but must be (F, 3) vertex indices.")

@@ -107,7 +107,7 @@ class OverlayPainter:
         inside = np.isfinite(lifted).all(-1) & (np.abs(lifted) < 4 * max(self.size)).all(-1)
         for a, b in person.skeleton.limbs:
             if inside[a] and inside[b]:
-                side = sides[b] if sides[a] == "centre" else sides[a]
+                side = sides[b] if sides[a] == "center" else sides[a]
                 drawer.line([*lifted[a], *lifted[b]], fill=SIDE_COLORS[side], width=width)
         radius = 1.2 * width
         for joint in np.flatnonzero(person.kp2d_conf[frame] > 0):

@@ -88,7 +88,7 @@ def write_plan_view(
             plan.wedge(camera)
     plan.grid()
     for number, person in enumerate(people):
-        plan.person(person, _PERSON_COLORS[number % len(_PERSON_COLORS)], are_sides_told=len(people) == 1)
+        plan.person(person, _PERSON_COLORS[number % len(_PERSON_COLORS)], has_side_colors=len(people) == 1)
     for camera in cameras:
         plan.camera(camera)
     picture = plan.finish(title, ", left blue, right orange" if len(people) == 1 else "")
@@ -156,12 +156,12 @@ class _Plan:
             spot = (u, v + (8 if below else -8) * _OVER)
             self.draw.text(spot, drawable(camera.name), font=self.font, fill=INK, anchor="ma" if below else "mb")
 
-    def person(self, person: PlanPath, color: Color, *, are_sides_told: bool) -> None:
+    def person(self, person: PlanPath, color: Color, *, has_side_colors: bool) -> None:
         root, joints3d, skeleton = _root(person), person.motion.array(), person.motion.skeleton
         if person.contacts is not None:
             for column, joint in enumerate(skeleton.contact_joints):
                 side = skeleton.joint_names[joint].split("_")[0]
-                print_color = SIDE_COLORS.get(side, INK) if are_sides_told else color
+                print_color = SIDE_COLORS.get(side, INK) if has_side_colors else color
                 for u, v in self.place(joints3d[person.contacts[:, column], joint][:, [0, 2]]):
                     self._dot(u, v, 2.2, _faded(print_color, 0.45))
         spots = self.place(root)

@@ -48,7 +48,7 @@ class ShownMotion:
         name: name of the file.
         motion: motion to draw, finite.
         bones: pairs of joints.
-        sides: "left", "right" or "centre" for each bone.
+        sides: "left", "right" or "center" for each bone.
     """
 
     name: str
@@ -145,7 +145,7 @@ def read_motion(
     Args:
         path: the file.
         fps: frame rate of a `.pth` file, which contains none.
-        unit: length unit of a BVH file, a key of METRES_PER_UNIT; None: from the metadata file or, without one, from
+        unit: length unit of a BVH file, a key of METERS_PER_UNIT; None: from the metadata file or, without one, from
             the size of the body.
         up: up axis of a BVH file, one of UP_AXES.
         bvh_fps: frame rate of a BVH file; None: the rate in the file.
@@ -205,7 +205,7 @@ def _read_bvh(path: Path, unit: str | None, up: str, asked_fps: float | None) ->
 
 
 def side_of(joint_name: str) -> str:
-    """ "left", "right" or "centre" from a joint name: LeftArm, arm_L, lShin, mixamorig:RightFoot, clavicle_r."""
+    """ "left", "right" or "center" from a joint name: LeftArm, arm_L, lShin, mixamorig:RightFoot, clavicle_r."""
     name = joint_name.rpartition(":")[2]
     for side in ("left", "right"):
         letter = side[0]
@@ -213,4 +213,4 @@ def side_of(joint_name: str) -> str:
             return side
         if re.search(rf"[_.-]{letter}$", name, re.IGNORECASE):
             return side
-    return "centre"
+    return "center"

@@ -113,7 +113,7 @@ class StickRenderer:
             if radius > 0
         ]
         if style.head is not None:
-            jobs.append((spots[end][2], end, end, style.head_radius, style.head_radius, SIDE_COLORS["centre"]))
+            jobs.append((spots[end][2], end, end, style.head_radius, style.head_radius, SIDE_COLORS["center"]))
         for depth, a, b, radius_a, radius_b, color in sorted(jobs, reverse=True):
             if not (visible[a] and visible[b]):
                 continue

@@ -191,7 +191,7 @@ class Figure:
         self._label.visible = visible
 
     def stand_at(self, offset: NDArray[np.float64], *, in_place: bool) -> None:
-        """Moves the figure. `in_place` keeps its root above `offset`; otherwise it follows its path."""
+        """Moves the figure by `offset` (3,), meters. `in_place` keeps its root there; otherwise it follows its path."""
         self.offset, self._in_place = offset, in_place
         self._move_node()
 

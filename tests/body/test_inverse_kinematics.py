@@ -220,7 +220,7 @@ def test_one_frame() -> None:
     assert solve_pose(joints3d, clip_rest_joints(joints3d, REST)).residual.max() < 0.05 * MILLIMETER
 
 
-def test_what_is_no_motion_is_refused() -> None:
+def test_input_that_is_no_motion_is_refused() -> None:
     with pytest.raises(ValueError, match=r"joints3d has shape \(4, 24, 3\), skeleton 'smpl22' needs \(..., L, 22, 3\)"):
         solve_pose(torch.zeros(4, 24, 3), REST)
     with pytest.raises(ValueError, match="rest_joints has shape"):

@@ -27,7 +27,7 @@ def test_root_path_scales_by_leg_length():
     np.testing.assert_array_equal(retarget_bone_lengths(source, target, scale_root=False)[:, 0], source[:, 0])
 
 
-def test_own_lengths_change_nothing():
+def test_retargeting_to_own_lengths_changes_nothing():
     target = smpl_mean_bone_lengths()
     once = retarget_bone_lengths(motion(), target)
     np.testing.assert_allclose(retarget_bone_lengths(once, target), once, atol=1e-12)

@@ -103,7 +103,7 @@ def test_jumps_of_the_body_and_motion_that_stands_still_are_reported() -> None:
     assert doubt.kind == "still" and "nothing moves in 30 frames" in doubt.words
 
 
-def test_a_joint_beyond_all_studios_is_told_with_its_frame() -> None:
+def test_a_joint_far_outside_any_studio_is_reported_with_its_frame() -> None:
     joints3d = standing(4)
     joints3d[2, 20, 0] = 5e4
     (doubt,) = motion_doubts(joints3d, POINTS, 30.0)

@@ -17,8 +17,8 @@ from hmr4d.camera.calibration import (
     from_gravity,
     from_lines,
     from_people,
-    sensitivity,
 )
+from hmr4d.camera.calibration_report import sensitivity
 from hmr4d.geometry.rigs import Rig, camera_pose, project
 
 Array = NDArray[np.float64]

@@ -71,9 +71,9 @@ def test_a_walk_tells_the_camera_within_what_is_said(pitch: float, roll: float, 
     assert abs(math.log(found.height / height)) < max(3 * guess.deviations["height"], 0.1)
     assert abs(math.log(float(found.K4[0]) / focal)) < 3 * guess.deviations["focal"]
     if pitch:  # a level camera sees no vertical lines run together, so that focal length and distance stay unknown
-        assert guess.deviations["focal"] < 0.15 and "grows and shrinks" in guess.told
+        assert guess.deviations["focal"] < 0.15 and "grows and shrinks" in guess.description
     else:
-        assert "common phones" in guess.told
+        assert "common phones" in guess.description
 
 
 def test_who_stands_tells_less_and_that_is_reported() -> None:
@@ -81,10 +81,10 @@ def test_who_stands_tells_less_and_that_is_reported() -> None:
     walks = guess_camera(walker(truth, reach=5.0), SIZE, fps=FPS)
     stands = guess_camera(walker(truth, reach=0.2), SIZE, fps=FPS)
     assert stands.deviations["focal"] > 1.4 * walks.deviations["focal"]
-    assert "common phones" in stands.told and stands.distance_error > 0.15
-    told = guess_camera(walker(truth, reach=0.2), SIZE, fps=FPS, focal=1100)
-    assert told.deviations["focal"] < 0.06 and "from the file" in told.told
-    assert abs(float(told.camera.K4[0]) / 1100 - 1) < 0.1
+    assert "common phones" in stands.description and stands.distance_error > 0.15
+    given = guess_camera(walker(truth, reach=0.2), SIZE, fps=FPS, focal=1100)
+    assert given.deviations["focal"] < 0.06 and "from the file" in given.description
+    assert abs(float(given.camera.K4[0]) / 1100 - 1) < 0.1
 
 
 def test_nobody_upright_is_refused_with_advice() -> None:

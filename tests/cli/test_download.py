@@ -19,7 +19,8 @@ from unittest import mock
 
 import pytest
 
-from hmr4d.cli.download import Item, download, known_items, main
+from hmr4d.cli.download import main
+from hmr4d.data.download_items import DownloadItem, download, known_items
 from hmr4d.utils.downloads import DownloadError, RemoteFile, fetch, unpack_zip
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -100,9 +101,10 @@ def remote(server: Server, **facts: object) -> RemoteFile:
     return RemoteFile("glove.zip", (server.url,), **facts)  # type: ignore[arg-type]
 
 
-def glove(server: Server | None = None, **facts: object) -> Item:
+def glove(server: Server | None = None, **facts: object) -> DownloadItem:
     urls = (server.url,) if server else ()
-    return Item("glove", "vectors", "https://example.org", RemoteFile("glove.zip", urls, **facts), "glove", HOLDS)  # type: ignore[arg-type]
+    file = RemoteFile("glove.zip", urls, **facts)  # type: ignore[arg-type]
+    return DownloadItem("glove", "vectors", "https://example.org", file, "glove", HOLDS)
 
 
 def test_broken_transfers_continue_where_they_were(server: Server, tmp_path: Path) -> None:

@@ -9,31 +9,19 @@ import numpy as np
 import pytest
 import torch
 
-from hmr4d.cli.evaluator_card import ANOTHER_CLIP, clips_of, corrupted, exchanged, main
+from hmr4d.cli.evaluator_card import main
 from hmr4d.data.importers.synthetic import import_synthetic
 from hmr4d.data.store import write_text_cache
 from hmr4d.evaluation.cards import GROUND_TRUTH, ResultCard
-from hmr4d.evaluation.r_precision_upper_bound import retrieval_ceiling
+from hmr4d.evaluation.evaluator_card import ANOTHER_CLIP, clips_of, corrupted, exchanged
+from hmr4d.evaluation.r_precision_upper_bound import r_precision_upper_bound
 from hmr4d.evaluation.text_to_motion_data import Job
 from hmr4d.evaluators.corruptions import CORRUPTIONS
-from hmr4d.evaluators.evaluator import Evaluator, EvaluatorRecipe
+from hmr4d.evaluators.evaluator import Evaluator
 from hmr4d.motion.procedural import synthetic_joints
 from hmr4d.nn.text import HashTextEncoder, encode_numpy
 from hmr4d.representation.hml263 import NUM_FEATURES, Hml263Statistics
-
-RECIPE = EvaluatorRecipe(
-    name="tiny",
-    variant="corrected_hips",
-    min_rows=24,
-    text="tokens",
-    text_encoder="hash",
-    text_dim=32,
-    movement_hidden=16,
-    movement_dim=16,
-    motion_hidden=16,
-    text_hidden=16,
-    embed_dim=8,
-)
+from tests.evaluators.tiny_evaluator import RECIPE
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +98,28 @@ def test_items_get_their_own_clip_or_that_of_another(store: Path) -> None:
 
 def test_ceiling_counts_clips_of_equal_labels(store: Path) -> None:
     clips = clips_of(str(store), "train", RECIPE, repeats=1, seed=0)
-    top = retrieval_ceiling(clips)
+    top = r_precision_upper_bound(clips)
     assert list(top) == ["knowing content", "knowing content and style"]
     assert top["knowing content"] == top["knowing content and style"]  # one style only
     assert 0.2 < top["knowing content"][0] < top["knowing content"][1] < top["knowing content"][2] <= 1.0
+
+
+def test_real_motion_of_a_folder_of_features_is_scored(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root, generator = tmp_path / "features", np.random.default_rng(0)
+    for folder in ("new_joint_vecs", "texts"):
+        (root / folder).mkdir(parents=True)
+    names = [f"{number:06d}" for number in range(40)]
+    for number, name in enumerate(names):
+        np.save(root / "new_joint_vecs" / f"{name}.npy", generator.normal(size=(44 + number, NUM_FEATURES)))
+        (root / "texts" / f"{name}.txt").write_text(f"a person does {number}#a/DET person/NOUN#0.0#0.0\n")
+    (root / "test.txt").write_text("\n".join(names) + "\n")
+    mean, std = np.zeros(NUM_FEATURES, np.float32), np.ones(NUM_FEATURES, np.float32)
+    Evaluator(RECIPE, Hml263Statistics(name="tiny", mean=mean, std=std, variant="corrected_hips")).save(tmp_path / "e")
+    words = ["--evaluator", str(tmp_path / "e"), "--features", str(root), "--repeats", "2", "--out", str(tmp_path)]
+    assert main(words) == 0
+    card = ResultCard.read(tmp_path / "card.json")
+    row = card.rows[GROUND_TRUTH]
+    assert list(card.rows) == [GROUND_TRUTH] and card.set_size == 40 and card.set_name == "features/test"
+    assert row["fid"].repeats == 2 and row["fid"].mean > 0 and row["r_precision_top_3"].mean > 0
+    assert main([*words[:3], str(tmp_path), *words[4:]]) == 2
+    assert "HumanML3D features not found" in capsys.readouterr().err

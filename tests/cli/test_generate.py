@@ -54,7 +54,7 @@ def released(tmp_path_factory: pytest.TempPathFactory) -> Path:
         rig=OrbitRig(num_views=2, max_angle=90.0),
         fps=20.0,
         joint_convention="bandai_namco",
-        metres_per_unit=1.2,
+        meters_per_unit=1.2,
     )
     folder = tmp_path_factory.mktemp("models") / "tiny"
     encoder = {"name": "hash", "folder": None, "dim": 8}
@@ -212,7 +212,7 @@ def test_a_far_prompt_and_another_language_are_one_sentence_each_and_no_error(
 ) -> None:
     index = ActionIndex.load(knowing / FILE_NAME, TextAdapter.load(knowing / "text_adapter.safetensors"))
     far = "not this"
-    assert index.facts(HashTextEncoder(8).encode([far]).pooled)[0].is_far
+    assert index.match(HashTextEncoder(8).encode([far]).pooled)[0].is_far
     assert run(knowing, tmp_path, far, "ein mann geht", "--steps", "1", "--seconds", "2") == 0
     warnings = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
     assert sum("'not this' is far from all actions" in line and "polite bow (bow)" in line for line in warnings) == 1

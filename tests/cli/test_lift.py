@@ -121,7 +121,7 @@ def test_a_fitted_chain_with_poses_of_ones_own(tmp_path: Path) -> None:
     joints3d = person(frames=6)
     keypoints, prior = smpl_file(tmp_path, joints3d), tmp_path / "prior.npz"
     fit_pose_prior([person().numpy()], source="a walk", size=8, stride=2).save(prior)
-    words = [str(keypoints), "--camera", str(tmp_path / "camera.yaml"), "--method", "optimisation"]
+    words = [str(keypoints), "--camera", str(tmp_path / "camera.yaml"), "--method", "optimization"]
     assert main([*words, "--prior", str(prior), "--out", str(tmp_path / "out")]) == 0
     found = load_motion_npz(tmp_path / "out" / "walk.npz")
     assert found.metadata["pose_prior"] == "prior.npz" and found.fps == 20.0
@@ -296,6 +296,7 @@ def test_people_of_whom_too_little_is_seen_are_skipped(tmp_path: Path, caplog: p
         (["--method", "mocap2to3", "--model", "no-such-model"], "no-such-model"),
         (["--guess", "ray-lifting"], "ground_ray takes no guess"),
         (["--method", "guess"], "--method is 'guess'; choose model (which --model names, here one of ray_lifting)"),
+        (["--method", "optimisation"], "The method 'optimisation' is now called 'optimization'."),
         (["--method", "model", "--model", TEXT_MODEL], "Motion-2-to-3 samples motion from text"),
     ],
 )

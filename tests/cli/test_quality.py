@@ -15,13 +15,14 @@ from hmr4d.cli import quality
 from hmr4d.data.importers.synthetic import import_synthetic
 from hmr4d.data.store import MotionStore
 from hmr4d.diffusion.schedule import NoiseSchedule
+from hmr4d.evaluation import quality as scored_quality
 from hmr4d.evaluation import quality_models
 from hmr4d.evaluation.action_labels import FEW_CLIPS
 from hmr4d.evaluation.action_recognition import (
     MIN_STEPS,
     ClassifierTraining,
     ContentClassifier,
-    LabelledMotion,
+    LabeledMotion,
     labeled_motion,
     obtain_classifier,
     training_for,
@@ -93,7 +94,7 @@ def classifier_folder(store, tmp_path_factory) -> Path:
 
 @pytest.fixture
 def short_training(monkeypatch):
-    monkeypatch.setattr(quality, "training_for", lambda store: TRAINING)
+    monkeypatch.setattr(scored_quality, "training_for", lambda store: TRAINING)
 
 
 @pytest.fixture(scope="module")
@@ -128,8 +129,8 @@ def test_real_motion_passed_through_scores_as_real(store, classifier_folder, tmp
     draw = quality_models.Draw(2, None, None)
     repeats = [quality_models.generate(model, prompts, r, draw, tmp_path) for r in range(2)]
     first = prompts.contents[0]
-    measure = quality.Yardsticks(classifier, NearestClip.of_split(store), 0.05)
-    card = quality.score_set(measure, repeats, real_motion(store, "test", prompts), {first})
+    measure = scored_quality.Yardsticks(classifier, NearestClip.of_split(store), 0.05)
+    card = scored_quality.score_set(measure, repeats, real_motion(store, "test", prompts), {first})
     assert len(prompts) == len(store.indices("test"))
     assert card["real"]["contents_of_split"]["num_motions"] == card["real"]["contents"][first]["num_motions"]
     for name, real in card["real"]["all"].items():
@@ -282,11 +283,11 @@ def test_every_duration_has_its_own_row(store, classifier_folder, release, tmp_p
 
 
 def test_default_prompts_follow_the_data_in_the_store(store):
-    assert quality.default_prompts(store) == ["captions", "paraphrases"]
+    assert scored_quality.default_prompts(store) == ["captions", "paraphrases"]
     store.info["settings"] = {"stores": ["cmu", "bandai_namco"]}
-    assert quality.default_prompts(store) == ["captions", "paraphrases", "cmu_paraphrases"]
+    assert scored_quality.default_prompts(store) == ["captions", "paraphrases", "cmu_paraphrases"]
     store.info["settings"] = {"stores": ["cmu"]}
-    assert quality.default_prompts(store) == ["captions", "cmu_paraphrases"]
+    assert scored_quality.default_prompts(store) == ["captions", "cmu_paraphrases"]
 
 
 def test_checkpoint_of_a_run(store, classifier_folder, tmp_path, short_training, capsys):
@@ -345,9 +346,9 @@ def test_default_store_follows_the_inputs_folder(tmp_path, monkeypatch):
         (["--seeds", "0"], "--seeds is 0"),
         (["--limit", "0"], "--limit is 0"),
         (["--score-2d", "nowhere", "evaluator"], "--score-2d compares generated motion"),
-        (["--steps", "5"], "--steps and --guidance change how a model samples"),
-        (["--exp", "motion2to3/cmu"], "--exp and --set say what a --checkpoint was trained as"),
-        (["--repeats", "3"], "--repeats counts the passes of --score-2d"),
+        (["--steps", "5"], "--steps and --guidance are for a model"),
+        (["--exp", "motion2to3/cmu"], "--exp and --set are for a --checkpoint"),
+        (["--repeats", "3"], "--repeats is for --score-2d"),
         (["--seconds", "30"], "--seconds 30 is outside the durations of the model; give 1.2 to 9.8"),
         (["--prompts", "nowhere.yaml"], "Prompts nowhere.yaml not found"),
         (["--checkpoint", "nowhere.ckpt"], "Checkpoint not found: nowhere.ckpt"),
@@ -399,7 +400,7 @@ def test_frames_with_the_head_below_the_pelvis_are_not_upright(store, classifier
     classifier, _ = obtain_classifier(classifier_folder, store, TRAINING)
     clip = torch.from_numpy(store.joints3d(0).copy())[:40]
     tumbling = torch.cat([clip[:30], clip[30:] * torch.tensor([1.0, -1.0, 1.0])])
-    motion = LabelledMotion([clip, tumbling, tumbling[20:]], ["walk"] * 3, store.fps)
+    motion = LabeledMotion([clip, tumbling, tumbling[20:]], ["walk"] * 3, store.fps)
     upright = score_motion(classifier, motion).physical["upright"]
     assert upright.tolist() == pytest.approx([1.0, 0.75, 0.5])
 
@@ -415,7 +416,7 @@ def test_interval_is_students():
 def test_measures_that_do_not_exist_become_null():
     classifier = ContentClassifier(["walk"])
     clip = torch.rand(3, 22, 3, generator=torch.Generator().manual_seed(0))  # too short for a third difference
-    card = over_repeats([score_motion(classifier, LabelledMotion([clip], ["walk"], 20.0))])
+    card = over_repeats([score_motion(classifier, LabeledMotion([clip], ["walk"], 20.0))])
     assert card["all"]["jitter"]["mean"] is None
     assert card["all"]["accuracy"]["mean"] == 1.0
     json.dumps(card, allow_nan=False)

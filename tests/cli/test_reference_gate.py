@@ -65,7 +65,7 @@ def test_the_gate_writes_a_new_archive_and_two_reports(archive: Path) -> None:
     assert read(out.with_suffix(".quality.json"))["counts"]["yes"] == 2
 
 
-def test_the_exit_status_tells_undecided_and_faulty_entries_apart(archive: Path) -> None:
+def test_the_exit_status_distinguishes_undecided_from_faulty_entries(archive: Path) -> None:
     with service(answers(GOOD), says("", 401)) as known:
         words = ("--judge", "openai", "--url", known.url, "--model", "m", "--send", "video", "--threads", 1)
         assert run("gate", archive, "--out", archive.with_name("b.json"), *words) == 3
@@ -77,7 +77,7 @@ def test_the_exit_status_tells_undecided_and_faulty_entries_apart(archive: Path)
     assert run("gate", archive, "--out", archive.with_name("c.json")) == 1
 
 
-def test_what_is_missing_for_a_judge_is_said_in_one_sentence(
+def test_missing_options_of_a_judge_give_one_sentence(
     archive: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("GEMINI_API_KEY", "GOOGLE_API_KEY"):

@@ -120,7 +120,12 @@ def test_no_configuration_is_an_orphan() -> None:
     pages = "".join((DOCS / name).read_text("utf-8") for name in names)
     listed = {(g, c) for g, c in re.findall(r"`\+?([\w/]+)=([\w/]+)`", pages) if (CONFIG_FOLDER / g).is_dir()}
     trainings = yaml.safe_load((CONFIG_FOLDER / "study.yaml").read_text("utf-8"))["trainings"].values()
-    reached = {Path("train"), Path("study"), *(Path("exp") / training["exp"] for training in trainings)}
+    reached = {
+        Path("train"),
+        Path("study"),
+        Path("defaults"),
+        *(Path("exp") / training["exp"] for training in trainings),
+    }
     reached |= {Path(group) / choice for group, choice in listed}
     while True:
         found = {target for name in reached for target in defaults_of(name)}

@@ -8,7 +8,7 @@ import pytest
 from hmr4d.curation.clip_statistics import (
     VIEWPOINTS,
     DatasetStatistics,
-    clip_facts,
+    clip_measures,
     faults_of_table,
     keypoint_speeds,
     viewpoints,
@@ -54,7 +54,7 @@ def test_speed_uses_pairs_of_confident_keypoints() -> None:
 
 def test_metadata_of_a_clip_and_of_a_data_set() -> None:
     track = walk(90)
-    facts = clip_facts(track.keypoints, track.boxes)
+    facts = clip_measures(track.keypoints, track.boxes)
     assert facts["viewpoint_counts"] == {"front": 90, "left": 0, "right": 0, "back": 0}
     assert facts["mean_speed"] == pytest.approx(0.5, rel=1e-4)
     statistics = DatasetStatistics()

@@ -9,7 +9,7 @@ import imageio_ffmpeg
 import pytest
 from PIL import Image
 
-from hmr4d.detection.lens import told_focal
+from hmr4d.detection.lens import focal_of_metadata
 from hmr4d.visualization.pixels import to_pixels
 from hmr4d.visualization.video_file import write_mp4
 
@@ -18,7 +18,7 @@ def test_exif_of_images_tells_the_lens(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif.get_ifd(0x8769)[0xA405] = 28
     Image.new("RGB", (360, 240)).save(tmp_path / "1.jpg", exif=exif)
-    assert told_focal(tmp_path, (360, 240)) == pytest.approx(280, rel=1e-3)
+    assert focal_of_metadata(tmp_path, (360, 240)) == pytest.approx(280, rel=1e-3)
 
 
 def test_metadata_of_videos_tells_the_lens(tmp_path: Path) -> None:
@@ -28,5 +28,5 @@ def test_metadata_of_videos_tells_the_lens(tmp_path: Path) -> None:
     words = ["-metadata", f"{key}=26", "-metadata", "com.apple.quicktime.model=Phone 1"]
     command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", str(plain), *words, "-c", "copy"]
     subprocess.run([*command, "-movflags", "use_metadata_tags", str(told)], check=True)
-    assert told_focal(plain, (96, 64)) is None
-    assert told_focal(told, (1920, 1080)) == pytest.approx(26 / 43.267 * 2203, rel=1e-3)
+    assert focal_of_metadata(plain, (96, 64)) is None
+    assert focal_of_metadata(told, (1920, 1080)) == pytest.approx(26 / 43.267 * 2203, rel=1e-3)

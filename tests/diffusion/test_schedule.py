@@ -139,7 +139,7 @@ def test_quadratic_spacing_dwells_on_noisy_steps(schedule: NoiseSchedule, count:
     assert [t for t, _ in schedule.steps(count, "quadratic")] == visited
 
 
-def test_wrong_requests_say_what_is_possible(schedule: NoiseSchedule) -> None:
+def test_wrong_requests_give_the_possible_values(schedule: NoiseSchedule) -> None:
     for count in (0, -1, 101):
         with pytest.raises(ValueError, match=f"is {count}; the schedule has 100 steps. Choose 1 to 100"):
             schedule.steps(count)

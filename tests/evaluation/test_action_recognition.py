@@ -10,7 +10,7 @@ from hmr4d.evaluation.action_labels import SYNONYMS, mirror_labels
 from hmr4d.evaluation.action_recognition import (
     ClassifierTraining,
     ContentClassifier,
-    LabelledMotion,
+    LabeledMotion,
     accuracy,
     confusions,
     content_features,
@@ -55,11 +55,11 @@ def clip(label: str, num_frames: int, generator: torch.Generator) -> torch.Tenso
     return joints @ turn.T + torch.tensor([1.0, 0, -2.0])
 
 
-def motions(labels: list[str], seed: int, count: int = 6) -> LabelledMotion:
+def motions(labels: list[str], seed: int, count: int = 6) -> LabeledMotion:
     generator = torch.Generator().manual_seed(seed)
     wanted = [label for label in labels for _ in range(count)]
     frames = torch.randint(24, 60, (len(wanted),), generator=generator).tolist()
-    return LabelledMotion([clip(w, n, generator) for w, n in zip(wanted, frames, strict=True)], wanted, FPS)
+    return LabeledMotion([clip(w, n, generator) for w, n in zip(wanted, frames, strict=True)], wanted, FPS)
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +67,7 @@ def classifier() -> ContentClassifier:
     # The right hand is never shown: its label is known from one clip, its looks from mirrored left hands.
     train = motions(["walk", "walk-back", "wave-left-hand"], seed=0, count=12)
     one = motions(["wave-right-hand"], seed=1, count=1)
-    both = LabelledMotion([*train.clips, *one.clips], [*train.labels, *one.labels], FPS)
+    both = LabeledMotion([*train.clips, *one.clips], [*train.labels, *one.labels], FPS)
     return train_classifier(both, motions(["walk"], seed=2), options=OPTIONS)
 
 
@@ -75,7 +75,7 @@ def test_contents_are_recognized_in_any_heading_and_position(classifier):
     test = motions(["walk", "walk-back", "wave-left-hand", "wave-right-hand"], seed=3)
     predicted = classifier.predict(test)
     assert accuracy(predicted, test.labels) == 1.0
-    bigger = LabelledMotion([2 * c for c in test.clips], test.labels, FPS)
+    bigger = LabeledMotion([2 * c for c in test.clips], test.labels, FPS)
     assert classifier.predict(bigger) == predicted
 
 
@@ -91,9 +91,9 @@ def test_batch_and_padding_change_nothing(classifier):
 
 def test_other_frame_rate_is_resampled(classifier):
     slow = motions(["walk", "wave-left-hand"], seed=5)
-    fast = LabelledMotion([c.repeat_interleave(2, 0)[:-1] for c in slow.clips], slow.labels, 2 * FPS)
+    fast = LabeledMotion([c.repeat_interleave(2, 0)[:-1] for c in slow.clips], slow.labels, 2 * FPS)
     smooth = [(c + torch.cat([c[1:], c[-1:]])) / 2 for c in fast.clips]
-    assert classifier.predict(LabelledMotion(smooth, fast.labels, 2 * FPS)) == slow.labels
+    assert classifier.predict(LabeledMotion(smooth, fast.labels, 2 * FPS)) == slow.labels
 
 
 def test_same_seed_same_classifier():
@@ -120,7 +120,7 @@ def test_missing_files_are_all_named(tmp_path):
 
 def test_wrong_skeleton_is_refused(classifier):
     with pytest.raises(ValueError, match=r"Clip 0 has shape \(30, 24, 3\)"):
-        classifier.predict(LabelledMotion([torch.zeros(30, 24, 3)], ["walk"], FPS))
+        classifier.predict(LabeledMotion([torch.zeros(30, 24, 3)], ["walk"], FPS))
 
 
 def test_mirror_labels_swap_sides_and_omit_one_handed_gestures():

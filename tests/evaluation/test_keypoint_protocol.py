@@ -17,7 +17,7 @@ from hmr4d.evaluation.cards import GENERATED, GROUND_TRUTH
 from hmr4d.evaluation.keypoint_protocol import DrawnCameras, KeypointProtocol, OwnCamera
 from hmr4d.evaluation.scoring import StandardProtocol, TextToMotionScorer
 from hmr4d.evaluation.text_to_motion_data import Job, KeypointCuts, RowCuts, ScoredClips
-from hmr4d.motion.motion import CAMERA, Motion, Provenance, told_camera
+from hmr4d.motion.motion import CAMERA, Motion, Provenance, camera_metadata
 from hmr4d.motion.procedural import synthetic_joints
 from hmr4d.utils.randomness import ItemRandom
 from tests.data.tiny_keypoints import SIZE, write_keypoint_store
@@ -35,7 +35,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> KeypointStore:
 def waving(seed: int = 0, *, tells_camera: bool = True) -> Motion:
     """A person who waves for 4 s at 20 fps, with the camera that the model tells."""
     joints3d = synthetic_joints("wave-left-hand", 80, np.random.default_rng(seed))
-    told = {CAMERA: told_camera(SIZE, 5000.0, (0.0, 1.0, 14.0))} if tells_camera else {}
+    told = {CAMERA: camera_metadata(SIZE, 5000.0, (0.0, 1.0, 14.0))} if tells_camera else {}
     return Motion(torch.from_numpy(joints3d).float(), 20.0, provenance=Provenance(more=told))
 
 

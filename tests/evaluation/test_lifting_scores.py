@@ -83,7 +83,7 @@ def card() -> LiftingCard:
         num_views=4,
         fps=30.0,
         joints="22 of 'smpl22'",
-        facts={"2D": "true"},
+        settings={"2D": "true"},
         weights={"model": "last.ckpt, sha256 ab"},
         seed=1,
         protocol="RICH",

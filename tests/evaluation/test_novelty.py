@@ -9,7 +9,7 @@ import torch
 
 from hmr4d.data.importers.synthetic import import_synthetic
 from hmr4d.data.store import MotionStore
-from hmr4d.evaluation.action_recognition import LabelledMotion, labeled_motion
+from hmr4d.evaluation.action_recognition import LabeledMotion, labeled_motion
 from hmr4d.evaluation.novelty import NearestClip, distance, diversity, spread_of_contents
 from hmr4d.motion.canonical import mirror
 from hmr4d.motion.procedural import synthetic_joints
@@ -30,7 +30,7 @@ def test_copies_are_detected_at_any_position_and_mirrored():
     trained = [clip("walk"), clip("bow"), clip("wave-left-hand")]
     nearest = NearestClip(trained, FPS)
     asked = [moved(trained[1], 70), mirror(trained[2]), trained[0][20:50] * 1.1]
-    distances, which = nearest(LabelledMotion(asked, ["x"] * 3, FPS))
+    distances, which = nearest(LabeledMotion(asked, ["x"] * 3, FPS))
     assert which.tolist() == [1, 2, 0]
     assert distances.max() < 0.02
 
@@ -39,7 +39,7 @@ def test_the_distance_of_another_movement_grows_with_the_moved_joints():
     still = clip("bow")[:1].expand(40, 22, 3).clone()
     other = still.clone()
     other[:, 20] += torch.tensor([0.0, 0.44, 0.0])  # one of 22 joints
-    found, _ = NearestClip([still], FPS)(LabelledMotion([other], ["x"], FPS))
+    found, _ = NearestClip([still], FPS)(LabeledMotion([other], ["x"], FPS))
     assert found.item() == pytest.approx(0.44 / 22**0.5, rel=0.05)
     assert distance(still, other, FPS) == pytest.approx(found.item(), rel=0.05)
 
@@ -47,7 +47,7 @@ def test_the_distance_of_another_movement_grows_with_the_moved_joints():
 def test_another_rate_is_the_same_motion():
     walk = clip("walk")
     slow = torch.from_numpy(np.repeat(walk.numpy(), 1, 0))[::2]
-    found, _ = NearestClip([walk], FPS)(LabelledMotion([slow], ["x"], FPS / 2))
+    found, _ = NearestClip([walk], FPS)(LabeledMotion([slow], ["x"], FPS / 2))
     assert found.item() < 0.03
 
 
@@ -61,7 +61,7 @@ def test_diversity_of_copies_is_zero_and_of_one_is_unknown():
 def test_samples_of_one_prompt_stand_next_to_real_clips(tmp_path: Path):
     store = MotionStore.open(import_synthetic(tmp_path / "synthetic", num_clips=36).path)
     real = labeled_motion(store, "train")
-    same = [real, LabelledMotion([moved(c, 45) for c in real.clips], real.labels, real.fps)]
+    same = [real, LabeledMotion([moved(c, 45) for c in real.clips], real.labels, real.fps)]
     rows = spread_of_contents(same, [True, *[False] * (len(real) - 1)], store)
     assert list(rows) == [real.labels[0]]
     row = rows[real.labels[0]]

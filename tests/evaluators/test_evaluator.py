@@ -20,7 +20,6 @@ from hmr4d.evaluators.evaluator import (
     STATISTICS_NAME,
     WEIGHTS_NAME,
     Evaluator,
-    EvaluatorRecipe,
     build_networks,
     load_evaluator,
     load_published_evaluator,
@@ -29,20 +28,7 @@ from hmr4d.evaluators.published import MATCHING_FILE
 from hmr4d.evaluators.text_input import TokenStateInput
 from hmr4d.nn.text import HashTextEncoder, encode_numpy
 from hmr4d.representation.hml263 import NUM_FEATURES, Hml263Statistics, load_statistics
-
-RECIPE = EvaluatorRecipe(
-    name="tiny",
-    variant="corrected_hips",
-    min_rows=24,
-    text="tokens",
-    text_encoder="hash",
-    text_dim=32,
-    movement_hidden=16,
-    movement_dim=16,
-    motion_hidden=16,
-    text_hidden=16,
-    embed_dim=8,
-)
+from tests.evaluators.tiny_evaluator import RECIPE
 
 
 def statistics(**changes: object) -> Hml263Statistics:

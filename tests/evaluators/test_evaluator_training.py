@@ -19,7 +19,7 @@ from hmr4d.data.importers.synthetic import import_synthetic
 from hmr4d.data.store import MotionStore, write_text_cache
 from hmr4d.data.store_writer import Caption
 from hmr4d.engine.evaluator_release import release_evaluator, trained_evaluator
-from hmr4d.evaluators.evaluator import Evaluator, EvaluatorRecipe
+from hmr4d.evaluators.evaluator import Evaluator
 from hmr4d.evaluators.features_data import CaptionedFeatures, Crop, FeatureWindows
 from hmr4d.evaluators.losses import matching_loss, published_shift
 from hmr4d.evaluators.objectives import AllPairs, ShiftedPairs
@@ -34,20 +34,8 @@ from hmr4d.evaluators.training import (
 from hmr4d.nn.text import HashTextEncoder, encode_numpy
 from hmr4d.utils.randomness import ItemRandom
 from tests.data.tiny_store import write_store
+from tests.evaluators.tiny_evaluator import RECIPE
 
-RECIPE = EvaluatorRecipe(
-    name="tiny",
-    variant="corrected_hips",
-    min_rows=24,
-    text="tokens",
-    text_encoder="hash",
-    text_dim=32,
-    movement_hidden=16,
-    movement_dim=16,
-    motion_hidden=16,
-    text_hidden=16,
-    embed_dim=8,
-)
 FITTING = FittingOptions(partial(torch.optim.Adam, lr=1e-3), feature_bias=5.0)
 RULES = IndexRules(min_seconds=1.2, max_seconds=9.8, keep_long=True)
 

@@ -152,7 +152,9 @@ def test_unwritable_paths_give_an_error(tmp_path: Path, ending: str) -> None:
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are killed as POSIX systems do it")
 def test_a_killed_writer_leaves_no_file_under_the_final_name(tmp_path: Path) -> None:
     """Killed without warning when all is written but the name."""
-    from hmr4d.cli.export import gather_motions  # here: the processes that are killed start faster without it
+    from hmr4d.reference_motion.motion_sources import (
+        gather_motions,  # here: the processes that are killed start faster without it
+    )
 
     subprocess.run([sys.executable, "-c", KILLED_BEFORE_RENAMING, str(tmp_path)], check=True, timeout=120)
     names = [p.name for p in tmp_path.iterdir()]

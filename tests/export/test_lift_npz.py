@@ -54,7 +54,7 @@ def save(path: Path, lifted: LiftedPerson) -> None:
     save_motion_npz(path, lifted.motion, arrays=lift_arrays(lifted))
 
 
-def test_everything_reads_back(tmp_path: Path) -> None:
+def test_written_files_read_back_equal(tmp_path: Path) -> None:
     lifted, path = lifted_person(), tmp_path / "lifted.npz"
     save(path, lifted)
     read = load_motion_npz(path)

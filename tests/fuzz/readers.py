@@ -21,7 +21,6 @@ import numpy as np
 
 from hmr4d.camera.camera_files import CameraFile, read_camera
 from hmr4d.camera.measurement_files import read_measurements
-from hmr4d.cli.export import read_plausible
 from hmr4d.data.importers.bvh_folder import load_joint_map
 from hmr4d.data.importers.caption_tables import read_captions_file
 from hmr4d.data.importers.cmu import convert
@@ -31,6 +30,7 @@ from hmr4d.data.importers.humanml3d import read_texts
 from hmr4d.keypoint_files.reading import KeypointTrack, read_keypoints
 from hmr4d.motion_files.joint_maps import BANDAI_NAMCO
 from hmr4d.reference_motion.adapters import read_clip
+from hmr4d.reference_motion.motion_sources import read_plausible
 from tests.fuzz import seeds
 
 SLOWEST = 2.0  # seconds of the processor

@@ -21,7 +21,7 @@ def test_damaged_files_are_read_or_refused_in_one_sentence(name: str, tmp_path: 
 
 
 @pytest.mark.parametrize(("slow_tries", "slow_once", "faults"), [(1, 1, 0), (99, 0, 1)])
-def test_what_is_slow_is_read_again_and_the_fastest_counts(
+def test_slow_inputs_are_read_again_and_the_fastest_time_counts(
     slow_tries: int, slow_once: int, faults: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tries: list[Path] = []

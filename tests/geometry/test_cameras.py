@@ -62,7 +62,7 @@ def test_elevation_lifts_the_camera() -> None:
     assert math.isclose(float(invert_rigid(T)[1, 3]), 2.0, abs_tol=1e-6)
 
 
-def test_spherical_position_tells_the_orbit_again() -> None:
+def test_spherical_position_gives_the_parameters_of_the_orbit() -> None:
     azimuth, elevation, distance = random_orbit(40, dtype=torch.float64)
     polar, angle, radius = camera_position_spherical(orbit_camera(azimuth, elevation, distance))
     assert torch.allclose(polar, math.pi / 2 - elevation)

@@ -7,18 +7,32 @@ import math
 import torch
 from torch import Tensor
 
-from hmr4d.geometry.ground_pointmap import ground_pointmap, ground_points, meet_floor, pixel_grid
+from hmr4d.geometry.ground_pointmap import POINTMAP_UNIT, ground_pointmap, meet_floor
 from hmr4d.geometry.rigs import Rig, camera_pose, mirror_rig, project
 from tests.geometry.test_rigs import some_rig
 
 
+def floor_points(rig: Rig, grid: int | tuple[int, int] = 64) -> tuple[Tensor, Tensor]:
+    """Points (..., V, Hp, Wp, 3) in meters, however far, and whether they are seen."""
+    pointmap = ground_pointmap(rig, grid, max_range=math.inf)
+    return POINTMAP_UNIT * pointmap[..., :3, :, :].movedim(-3, -1), pointmap[..., 3, :, :] == 1
+
+
+def cell_centers(size: Tensor, grid: tuple[int, int]) -> Tensor:
+    """(..., Hp, Wp, 2) pixels; the image reaches from -1/2 to its width - 1/2."""
+    rows, columns = (torch.arange(n).double() for n in grid)
+    u = (columns + 0.5) / grid[1] * size[..., None, :1] - 0.5
+    v = (rows[:, None] + 0.5) / grid[0] * size[..., None, 1:] - 0.5
+    return torch.stack(torch.broadcast_tensors(u, v), -1)
+
+
 def test_points_project_to_their_pixels_and_lie_on_the_floor() -> None:
     rig = some_rig(2, 4)
-    points, valid = ground_points(rig.K4, rig.size, rig.T_w2c, (24, 32))
+    points, valid = floor_points(rig, (24, 32))
     assert valid.any()
     assert not valid.all()
     assert (points[..., 1] == 0).all()
-    pixels = pixel_grid(rig.size, (24, 32))
+    pixels = cell_centers(rig.size, (24, 32))
     for b in range(2):
         for v in range(4):
             seen, depth = project(
@@ -32,9 +46,9 @@ def test_points_project_to_their_pixels_and_lie_on_the_floor() -> None:
 def test_plane_homography_gives_the_same_points() -> None:
     """(x, z, 1) is proportional to H^-1 (u, v, 1) with H = K [r1 r3 t]."""
     rig = some_rig(3)
-    points, valid = ground_points(rig.K4, rig.size, rig.T_w2c, (16, 16))
+    points, valid = floor_points(rig, 16)
     H = rig.K @ torch.stack([rig.T_w2c[..., :3, 0], rig.T_w2c[..., :3, 2], rig.T_w2c[..., :3, 3]], -1)
-    pixels = pixel_grid(rig.size, (16, 16))
+    pixels = cell_centers(rig.size, (16, 16))
     homogeneous = torch.cat([pixels, torch.ones_like(pixels[..., :1])], -1)
     xz = torch.einsum("vij,vhwj->vhwi", torch.linalg.inv(H), homogeneous)
     xz = xz[..., :2] / xz[..., 2:]
@@ -61,7 +75,7 @@ def test_level_camera_sees_the_floor_below_its_horizon() -> None:
 
 def test_far_points_are_drawn_in_towards_their_camera() -> None:
     rig = some_rig(3, 4)
-    points, valid = ground_points(rig.K4, rig.size, rig.T_w2c)
+    points, valid = floor_points(rig)
     pointmap = ground_pointmap(rig, max_range=8.0)
     near_points = pointmap[:, :, :3].movedim(2, -1) * 10
     foot = rig.centers[..., None, None, :] * torch.tensor([1.0, 0.0, 1.0])
@@ -80,7 +94,7 @@ def test_cameras_below_the_floor_or_turned_away_see_none() -> None:
         angles = (torch.tensor(a, dtype=torch.float64) for a in (pitch, 0.0, 0.0))
         T = camera_pose(*angles, torch.tensor([0.0, height, 0.0], dtype=torch.float64))
         rig = some_rig(1)
-        return ground_points(rig.K4[0], rig.size[0], T)[1]
+        return floor_points(Rig(rig.size, rig.K4, T[None]))[1]
 
     assert not view(-1.2, 2.0).any()
     assert not view(0.3, -1.0).any()
@@ -100,18 +114,11 @@ def test_float32_is_enough() -> None:
     assert (exact - rounded.double()).abs().max() < 1e-4
 
 
-def test_cells_of_a_grid_that_is_not_square() -> None:
-    pixels = pixel_grid(torch.tensor([40.0, 30.0]), (3, 4))
-    assert pixels.shape == (3, 4, 2)
-    assert torch.allclose(pixels[0, :, 0], torch.tensor([4.5, 14.5, 24.5, 34.5]))
-    assert torch.allclose(pixels[:, 0, 1], torch.tensor([4.5, 14.5, 24.5]))
-
-
 def test_a_camera_below_a_meter_sees_the_floor() -> None:
     angles = (torch.tensor(a, dtype=torch.float64) for a in (math.pi / 2, 0.0, 0.0))
     T = camera_pose(*angles, torch.tensor([0.0, 0.4, 0.0], dtype=torch.float64))
     rig = some_rig(1)
-    assert ground_points(rig.K4[0], rig.size[0], T)[1].all()
+    assert floor_points(Rig(rig.size, rig.K4, T[None]))[1].all()
 
 
 def test_rays_of_seen_points_meet_the_planes_that_these_lie_in() -> None:

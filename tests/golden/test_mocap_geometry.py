@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from hmr4d.body.skeleton import SMPL22
 from hmr4d.geometry.cameras import invert_rigid, rigid
-from hmr4d.geometry.ground_pointmap import ground_points, pixel_grid
+from hmr4d.geometry.ground_pointmap import POINTMAP_UNIT, ground_pointmap
 from hmr4d.geometry.rigs import Rig, camera_angles, camera_condition, camera_pose, canonicalise
 from hmr4d.geometry.triangulation import triangulate_perspective, triangulate_robust
 from hmr4d.representation.bbox_pose2d import BboxPose2DCodec
@@ -54,8 +55,9 @@ def test_ground_pointmaps(name: str) -> None:
     data = tensors(name)
     T_w2c = rigid(data["R_w2c"], data["t_w2c"])
     size, grid = image_size(data), (data["u"].shape[0], data["u"].shape[1])
-    assert_close("pointmap sample pixels", pixel_grid(size, grid), torch.stack([data["u"], data["v"]], -1), 1e-9)
-    points, valid = ground_points(data["K4"], size, T_w2c, grid)
+    rig = Rig(size[None], data["K4"][None], T_w2c[None])
+    pointmap = ground_pointmap(rig, grid, max_range=math.inf)[0]
+    points, valid = POINTMAP_UNIT * pointmap[:3].movedim(0, -1), pointmap[3] == 1
     expected = data["pointmap"]
     assert torch.equal(valid, data["valid"])
     assert (points[~valid] == 0).all()

@@ -210,7 +210,8 @@ def test_plain_2d_sampling() -> None:
     data = tensors("sampling_2d.npz")
     batch = len(data["length"])
     tokens, counts = data["f_text_uncond_then_cond"], data["f_text_length_uncond_then_cond"]
-    noise = list(features(data["noise_calls"])[:, :, None])
+    noise = list(features(data["noise_calls"])[:, :, None].expand(-1, -1, 2, -1, -1))  # one view cannot be triangulated
+    from_the_side = torch.tensor([[0.0, 0, 1, 0], [0, 1, 0, 0], [-1, 0, 0, 0], [0, 0, 0, 1]])
     options = SamplingOptions(num_inference_steps=len(noise))
     pipeline: Motion2to3Pipeline = small_pipeline("2d", sampling=options)
     schedule = RecordingSchedule(len(noise))
@@ -219,10 +220,11 @@ def test_plain_2d_sampling() -> None:
         text=text_features(tokens[batch:], counts[batch:]),
         null_text=text_features(tokens[:batch], counts[:batch]),
         lengths=data["length"],
-        T_w2c=torch.eye(4).expand(batch, 1, 4, 4),
+        T_w2c=torch.stack([torch.eye(4), from_the_side]).expand(batch, 2, 4, 4),
     )
     # The last step draws no noise, so one array more than was recorded is asked for and not used.
-    got = pipeline.sample_2d(conditions, RecordedNoise([*noise, torch.full_like(noise[0], torch.nan)]), options)
+    source = RecordedNoise([*noise, torch.full_like(noise[0], torch.nan)])
+    got = pipeline.sample_views(conditions, source, options).joints2d
     assert_close("sampling 2d result", got[:, 0], data["pred_motion2d"])
     for name in (name for name in data if name.startswith("progress_")):
         step = 0 if name == "progress_first" else int(name.rsplit("_", 1)[1])

@@ -131,7 +131,7 @@ def test_text_is_decoded_with_and_without_marks(encoding: str, tmp_path: Path) -
     assert track.num_seen == len(POINTS) - 1
 
 
-def test_coordinates_with_rows_first_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_coordinates_with_rows_first_are_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         everybody(saved(tmp_path, POINTS.tolist()))
         assert not caplog.text

@@ -153,7 +153,7 @@ def test_seventeen_joints_without_a_name_need_a_choice(tmp_path: Path) -> None:
     assert one(written(tmp_path, content)).skeleton.name == "h36m17"
 
 
-def test_npz_tells_skeleton_rate_and_frames(tmp_path: Path) -> None:
+def test_npz_files_contain_skeleton_rate_and_frames(tmp_path: Path) -> None:
     points = walk(3)
     frames = [5, 6, 9]
     np.savez(tmp_path / "a.npz", keypoints=points, skeleton="h36m17", fps=25.0, frame_ids=frames)
@@ -248,7 +248,9 @@ def test_of_two_entries_the_one_nearest_to_the_one_before_is_kept(
 
 
 @pytest.mark.parametrize(("step", "words"), [(2, "2nd"), (3, "3rd"), (5, "5th"), (11, "11th"), (21, "21st")])
-def test_a_stride_with_a_hole_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture, step: int, words: str) -> None:
+def test_a_stride_with_a_missing_frame_is_reported(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, step: int, words: str
+) -> None:
     entries = json.loads(write_coco(tmp_path, {"1": figure(COCO17.joint_names)}).read_text())
     strided = [{**entry, "image_id": step * entry["image_id"]} for entry in entries if entry["image_id"] != 4]
     track = one(written(tmp_path, strided))

@@ -73,7 +73,7 @@ def test_left_and_right_are_alike(source: Skeleton) -> None:
     torch.testing.assert_close(told_other, told[:, list(SMPL22.mirror_order)])
 
 
-def test_what_is_hidden() -> None:
+def test_hidden_joints_have_no_confidence() -> None:
     """Without shoulders the hips still tell the pelvis, without both nothing does; no joint is made of missing ones."""
     points, conf = convert_joints(rest(), SMPL22, COCO17).repeat(3, 1, 1), torch.full((3, 17), 0.75).double()
     conf[1, COCO17.index("left_shoulder")] = 0

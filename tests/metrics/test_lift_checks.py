@@ -102,10 +102,10 @@ def test_dwarfs_and_giants_are_doubted(stature: float) -> None:
     assert doubted(joints3d, seen(joints3d), heights=heights) == ["stature"]
 
 
-@pytest.mark.parametrize(("told", "doubts"), [(1.75, []), (1.5, ["told_stature"]), (1.95, ["told_stature"])])
-def test_a_stature_that_is_told_finds_what_could_be_anybody(told: float, doubts: list[str]) -> None:
+@pytest.mark.parametrize(("given", "doubts"), [(1.75, []), (1.5, ["given_stature"]), (1.95, ["given_stature"])])
+def test_a_given_stature_reveals_a_wrong_scale(given: float, doubts: list[str]) -> None:
     joints3d = motion()
-    assert doubted(joints3d, seen(joints3d), stature=told) == doubts
+    assert doubted(joints3d, seen(joints3d), stature=given) == doubts
 
 
 def test_people_who_grow_on_their_way_are_rated_doubtful() -> None:

@@ -120,7 +120,7 @@ def test_cubic_motion_has_constant_jitter():
     assert value.item() == pytest.approx(6 * math.sqrt(5), rel=1e-9)  # third derivative of t^3 is 6
 
 
-def test_breathing_bones():
+def test_bones_that_change_their_length_are_measured():
     wave = 1 + 0.1 * torch.tensor([1.0, -1.0], dtype=torch.float64).repeat(10)  # standard deviation 10 % of the mean
     motion = standing(20) * wave[None, :, None, None]
     assert bone_length_variation(motion, torch.tensor([20])).item() == pytest.approx(10.0)

@@ -21,7 +21,7 @@ from hmr4d.nn.action_index import (
     prototypes_of,
 )
 from hmr4d.nn.text import HashTextEncoder, encode_numpy
-from hmr4d.nn.text_adapter import AdapterTraining, LabelledCaptions, TextAdapter, read_captions
+from hmr4d.nn.text_adapter import AdapterTraining, LabeledCaptions, TextAdapter, read_captions
 
 ACTIONS = (
     KnownAction("stroll", "walk", 10, 6.0, 3.0, 9.0),
@@ -35,18 +35,18 @@ CHECK = FarCheck(threshold=0.5, auc=0.9, false_alarms=0.05, caught=0.6)
 
 def test_the_nearest_actions_come_one_for_each_group() -> None:
     index = ActionIndex(ACTIONS, PROTOTYPES, check=CHECK)
-    near, far = index.facts(torch.tensor([[5.0, 0.5, 0.0], [-1.0, -1.0, 0.1]]))
+    near, far = index.match(torch.tensor([[5.0, 0.5, 0.0], [-1.0, -1.0, 0.1]]))
     assert [action.name for action, _ in near.nearest] == ["stroll", "bow", "raise the hand"]
     assert near.similarity == pytest.approx(5 / np.hypot(5, 0.5), abs=1e-5)
     assert (near.is_far, far.is_far) == (False, True)
     assert far.nearest[0][0].name == "raise the hand"
-    assert not ActionIndex(ACTIONS, PROTOTYPES).facts(torch.tensor([[-1.0, -1.0, 0.1]]))[0].is_far
+    assert not ActionIndex(ACTIONS, PROTOTYPES).match(torch.tensor([[-1.0, -1.0, 0.1]]))[0].is_far
 
 
 def test_the_duration_is_that_of_the_nearest_actions() -> None:
     index = ActionIndex(ACTIONS, PROTOTYPES)
     walk, raised, between = (
-        facts.seconds for facts in index.facts(torch.tensor([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, 1.0, 1.0]]))
+        match.seconds for match in index.match(torch.tensor([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, 1.0, 1.0]]))
     )
     assert walk == pytest.approx(6.0, abs=0.1)
     assert raised == pytest.approx(2.0, abs=0.01)
@@ -120,7 +120,7 @@ def test_an_index_of_stores_counts_the_training_clips_and_their_seconds(tmp_path
 
 def test_near_copies_share_a_vote_in_a_prototype() -> None:
     pooled = torch.tensor([[1.0, 0.0]] * 50 + [[0.0, 1.0]] + [[-1.0, 0.0]])
-    captions = LabelledCaptions(["text"] * 52, pooled, ["a"] * 51 + ["b"], ["a"] * 51 + ["b"])
+    captions = LabeledCaptions(["text"] * 52, pooled, ["a"] * 51 + ["b"], ["a"] * 51 + ["b"])
     names, prototypes = prototypes_of(captions)
     assert names == [("a", "a"), ("b", "b")]
     assert torch.allclose(prototypes[0], torch.tensor([0.5**0.5, 0.5**0.5]), atol=0.02)
@@ -141,7 +141,7 @@ def test_unknown_actions_are_detected_by_adapters_not_trained_on_them() -> None:
     rows = torch.arange(12).repeat_interleave(20)
     pooled = centers[rows] + 0.1 * torch.randn(240, 24, generator=generator)
     labels = [f"action{k}" for k in rows.tolist()]
-    captions = LabelledCaptions(["text"] * 240, pooled, labels, labels)
+    captions = LabeledCaptions(["text"] * 240, pooled, labels, labels)
     check = check_far(captions, AdapterTraining(steps=25, groups_per_batch=10, captions_per_group=3), folds=1, dim=16)
     assert check.auc > 0.9
     assert check.false_alarms <= 0.05

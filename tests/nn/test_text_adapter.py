@@ -15,7 +15,7 @@ from hmr4d.data.store import write_text_cache
 from hmr4d.nn.text import HashTextEncoder, encode_numpy
 from hmr4d.nn.text_adapter import (
     AdapterTraining,
-    LabelledCaptions,
+    LabeledCaptions,
     TextAdapter,
     contrast_loss,
     fit_text_adapter,
@@ -29,7 +29,7 @@ VERBS = {"walk": ("walks", "strolls", "ambles"), "wave": ("waves", "greets"), "s
 FAST = AdapterTraining(steps=120, groups_per_batch=3, captions_per_group=12)
 
 
-def made_up_captions(seed: int = 0, count: int = 24) -> LabelledCaptions:
+def made_up_captions(seed: int = 0, count: int = 24) -> LabeledCaptions:
     """Sentences of one verb of an action among words that say nothing of it, waves with a side."""
     generator = torch.Generator().manual_seed(seed)
 
@@ -43,10 +43,10 @@ def made_up_captions(seed: int = 0, count: int = 24) -> LabelledCaptions:
             side = ("left", "right")[pick(2)] if action == "wave" else ""
             rows.append((f"{verbs[pick(len(verbs))]} {fillers} {side}".strip(), action))
     texts, actions = [text for text, _ in rows], [action for _, action in rows]
-    return LabelledCaptions(texts, HashTextEncoder(48).encode(texts).pooled, actions, actions)
+    return LabeledCaptions(texts, HashTextEncoder(48).encode(texts).pooled, actions, actions)
 
 
-def nearest_mean_accuracy(known: LabelledCaptions, vectors: torch.Tensor, asked: LabelledCaptions, of: torch.Tensor):
+def nearest_mean_accuracy(known: LabeledCaptions, vectors: torch.Tensor, asked: LabeledCaptions, of: torch.Tensor):
     names = sorted(set(known.actions))
     means = torch.stack([vectors[[a == name for a in known.actions]].mean(0) for name in names])
     found = (normalize(of, dim=-1) @ normalize(means, dim=-1).T).argmax(1)

@@ -90,7 +90,9 @@ def test_body_penetration_is_that_of_the_mesh_of_the_model(tmp_path: Path, model
     assert shares["through the trunk"] > shares["rest"] + 1
 
 
-def test_a_missing_model_is_said_before_anything_is_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_missing_model_is_reported_before_anything_is_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path, out = layouts.smplestx(tmp_path, Person(6), fps=20.0), tmp_path / "out"
     words = ("--body", "smplx", "--body-models", tmp_path / "none")
     assert run("run", path, "--prompt", "x", "--out", out, *words) == 2

@@ -9,7 +9,6 @@ from torch import Tensor
 from hmr4d.representation.bbox import (
     BOX_MARGIN,
     bbox,
-    denormalize_points,
     fixed_box,
     largest_box,
     normalize_points,
@@ -40,12 +39,6 @@ def test_place_and_size_in_the_image_do_not_matter(per_frame: bool) -> None:
         return normalize_points(x, bbox(x, per_frame=per_frame))
 
     assert torch.allclose(framed(0.3 * points + walk), framed(points), atol=1e-12)
-
-
-def test_round_trip() -> None:
-    points = tracks(2, 10)
-    box = bbox(points)
-    assert torch.allclose(denormalize_points(normalize_points(points, box), box), points, atol=1e-4)
 
 
 def test_largest_box_is_the_largest_in_every_number() -> None:

@@ -36,7 +36,7 @@ def test_packaged_statistics_are_complete(name: str) -> None:
     assert statistics.representation
 
 
-def test_root_point_carries_nothing() -> None:
+def test_the_root_point_is_always_zero() -> None:
     codec = Motion2DCodec("all_200h_nr")
     x = torch.randn(2, 5, 44, generator=torch.Generator().manual_seed(0))
     points = codec.decode_with_root(x)

@@ -14,16 +14,16 @@ def test_sides_are_those_of_the_names(name: str) -> None:
     style = figure_style(skeleton)
     assert style.bones == skeleton.limbs
     for joint, side in zip(skeleton.joint_names, style.joint_sides, strict=True):
-        assert joint.startswith(side) or (side == "centre" and not joint.startswith(("left", "right")))
+        assert joint.startswith(side) or (side == "center" and not joint.startswith(("left", "right")))
     for (a, b), side in zip(style.bones, style.bone_sides, strict=True):
-        ends = {style.joint_sides[a], style.joint_sides[b]} - {"centre"}
-        assert side == (ends.pop() if len(ends) == 1 else "centre")
+        ends = {style.joint_sides[a], style.joint_sides[b]} - {"center"}
+        assert side == (ends.pop() if len(ends) == 1 else "center")
 
 
 def test_a_bone_across_the_body_is_central() -> None:
     style = figure_style(COCO17)
     hips = COCO17.indices("left_hip", "right_hip")
-    assert style.bone_sides[style.bones.index(hips)] == "centre"
+    assert style.bone_sides[style.bones.index(hips)] == "center"
 
 
 @pytest.mark.parametrize("name", sorted(SKELETONS))

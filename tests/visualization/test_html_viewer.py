@@ -171,7 +171,7 @@ def test_a_comparison_starts_all_motions_at_the_origin(tmp_path, walk):
         {"caption": "walks", "motions": [0, 1]},
         {"caption": "walks (2)", "motions": [2, 3]},
     ]
-    colors = [m["colour"] for m in saved.data["motions"]]
+    colors = [m["color"] for m in saved.data["motions"]]
     assert colors[0] != colors[1] and colors[:2] == colors[2:]
     entry = saved.data["motions"][1]["views"]  # cameras came along: still around the figure
     places = saved.numbers(entry["places"]).reshape(3, 3) - saved.joints(1)[:, 0].mean(axis=0)

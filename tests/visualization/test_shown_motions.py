@@ -94,7 +94,7 @@ def test_units_of_other_bvh_files_come_from_the_body_size(
         motion = read_motion(path)
     assert f"assumed to be in {unit}" in caplog.text and not motion.is_smpl22
     assert motion.fps == pytest.approx(30.0) and motion.bones == ((0, 1), (1, 2), (1, 3))
-    assert motion.sides == ("centre", "left", "right")
+    assert motion.sides == ("center", "left", "right")
     np.testing.assert_allclose(motion.joints3d[1, 2], (1.3, 0.9, 0.5), atol=0.01)
     turned = read_motion(path, unit=unit, up="z")
     np.testing.assert_allclose(turned.joints3d[1, 2], (1.3, 0.5, -0.9), atol=0.01)
@@ -152,10 +152,10 @@ def test_invalid_paths_and_files_are_reported(tmp_path: Path) -> None:
         ("clavicle_r", "right"),
         ("thigh.R", "right"),
         ("R_Hip", "right"),
-        ("Spine", "centre"),
-        ("Root", "centre"),
-        ("lowerback", "centre"),
-        ("Head", "centre"),
+        ("Spine", "center"),
+        ("Root", "center"),
+        ("lowerback", "center"),
+        ("Head", "center"),
     ],
 )
 def test_sides_of_joint_names(name: str, side: str) -> None:

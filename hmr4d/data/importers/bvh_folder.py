@@ -126,11 +126,11 @@ def import_bvh_folder(
         raise FileNotFoundError(f"No .bvh file below {root}.")
     beside = [read_side_file(path) for path in files.values()]
     licence = _licence(beside) if licence is None else licence
-    told: dict[str, list[str]] = {clip: [] for clip in files}
+    captioned: dict[str, list[str]] = {clip: [] for clip in files}
     if captions is not None:
         places = {clip: path.relative_to(root).as_posix() for clip, path in files.items()}
-        told |= captions.of_clips(places, skip_unknown=skip_bad)
-        if untold := sum(not texts for texts in told.values()):
+        captioned |= captions.of_clips(places, skip_unknown=skip_bad)
+        if untold := sum(not texts for texts in captioned.values()):
             logger.warning("%d of %d clips have no caption.", untold, len(files))
     settings: dict[str, Any] = {
         "map": conversion.joint_map.name,
@@ -185,7 +185,7 @@ def import_bvh_folder(
     )
 
     def annotate(clip: ClipRecord) -> list[Caption]:
-        return [Caption(text, tuple(pos_tokens(text))) for text in told[clip.name]]
+        return [Caption(text, tuple(pos_tokens(text))) for text in captioned[clip.name]]
 
     # By name, without clips of an interrupted run whose files no longer exist.
     return writer.finish(annotate=annotate, mirror_text=mirror_text, tokenize=pos_tokens, order=sorted(files))

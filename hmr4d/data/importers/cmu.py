@@ -172,11 +172,11 @@ def import_cmu(
     Raises:
         FileNotFoundError, ValueError: the source or the captions are missing, damaged or inconsistent.
     """
-    told = read_cmu_captions(captions)
+    caption_table = read_cmu_captions(captions)
     folder = CmuFolder.open(Path(root))
-    pieces = {clip: pieces_of(clip, folder.index, told) for clip in sorted(folder.clips)}
+    pieces = {clip: pieces_of(clip, folder.index, caption_table) for clip in sorted(folder.clips)}
     splits = split_by_groups({clip: [p.labels["content"] for p in found] for clip, found in pieces.items()})
-    _log_captions(folder, told, pieces)
+    _log_captions(folder, caption_table, pieces)
     settings = {
         "min_frames": min_frames,
         "resampling": "cubic spline of positions",
@@ -195,8 +195,8 @@ def import_cmu(
         overwrite=overwrite,
         origin=(Path(root), Path(captions)),
     )
-    for clip in folder.clips.keys() & told.left_out.keys():
-        writer.drop(clip, told.left_out[clip])
+    for clip in folder.clips.keys() & caption_table.left_out.keys():
+        writer.drop(clip, caption_table.left_out[clip])
 
     def is_done(clip: str) -> bool:
         names = [piece.name for piece in pieces[clip]] or [clip]
@@ -254,15 +254,15 @@ def _add(writer: StoreWriter, converted: Converted, pieces: Sequence[Piece], spl
             writer.add(name, joints, split=split, labels=labels)
 
 
-def _log_captions(folder: CmuFolder, told: CmuCaptions, pieces: dict[str, list[Piece]]) -> None:
+def _log_captions(folder: CmuFolder, caption_table: CmuCaptions, pieces: dict[str, list[Piece]]) -> None:
     """Counts clips without own captions, and captions without a clip."""
     others = [clip for clip, found in pieces.items() if any(p.labels["content"] == OTHER for p in found)]
-    silent = [clip for clip, found in pieces.items() if not found and clip not in told.left_out]
+    silent = [clip for clip, found in pieces.items() if not found and clip not in caption_table.left_out]
     if others:
         logger.info("%d clips have CMU's own description as their only caption, group '%s'.", len(others), OTHER)
     if silent:
         logger.warning("%d clips have no caption at all, such as '%s'.", len(silent), silent[0])
-    if unused := sorted(told.clips.keys() - folder.clips.keys()):
+    if unused := sorted(caption_table.clips.keys() - folder.clips.keys()):
         logger.info("%d clips of the caption files are not in %s, such as '%s'.", len(unused), folder.root, unused[0])
     counts = Counter(p.labels["content"] for found in pieces.values() for p in found)
     logger.info("Groups: %s.", ", ".join(f"{group} {count}" for group, count in counts.most_common()))

@@ -214,14 +214,16 @@ def add_bvh_clips(
                 writer.drop(name, "unreadable file")
                 continue
             remarks += [(name, remark) for remark in found]
-            facts = describe(name)
-            kept = joints[round(facts.skip_seconds * conversion.fps) :]
+            description = describe(name)
+            kept = joints[round(description.skip_seconds * conversion.fps) :]
             if len(kept) < max(min_frames, 1):
                 writer.drop(name, f"shorter than {min_frames} frames")
                 continue
-            if facts.skip_seconds:
+            if description.skip_seconds:
                 kept = _lowest_at_zero(kept)
-            writer.add(name, facing_forward(kept) if canonical else kept, split=facts.split, labels=facts.labels)
+            writer.add(
+                name, facing_forward(kept) if canonical else kept, split=description.split, labels=description.labels
+            )
     finally:
         writer.flush()  # an error or Ctrl-C loses no finished clip
         tell_once(logger, remarks, total)

@@ -57,7 +57,7 @@ def import_keypoints(
     """
     root, target = Path(root), get_skeleton(joints)
     files = _clip_names(root, _files(root))
-    told = captions.of_clips({name: path.relative_to(root).as_posix() for name, path in files.items()})
+    clip_captions = captions.of_clips({name: path.relative_to(root).as_posix() for name, path in files.items()})
     writer = StoreWriter(
         Path(out), name="keypoints2d", source="keypoint files of videos", licence=licence,
         notice=f"# Keypoints of videos\n\nLicence: {licence}.", fps=FPS, skeleton=target, kind=KEYPOINTS,
@@ -69,7 +69,7 @@ def import_keypoints(
     for name, path in progress(files.items(), "keypoints", total=len(files), unit="file"):
         if writer.is_done(name):
             continue
-        if not told[name]:
+        if not clip_captions[name]:
             writer.drop(name, NO_CAPTION)
             continue
         try:
@@ -83,7 +83,7 @@ def import_keypoints(
         if not keypoints[0, -1, 0]:
             sizeless.append(name)
         writer.add(name, keypoints, split=splits[name] or "")
-    if missing := [name for name in files if not told[name]]:
+    if missing := [name for name in files if not clip_captions[name]]:
         logger.warning("%d files have no caption and are skipped, such as %s.", len(missing), missing[0])
     if sizeless:
         logger.warning(
@@ -94,7 +94,7 @@ def import_keypoints(
         )
 
     def annotate(clip: ClipRecord) -> list[Caption]:
-        return [Caption(text, tuple(pos_tokens(text))) for text in told[clip.name]]
+        return [Caption(text, tuple(pos_tokens(text))) for text in clip_captions[clip.name]]
 
     return writer.finish(annotate=annotate, mirror_text=mirror_text, tokenize=pos_tokens)
 

@@ -174,7 +174,7 @@ class LiftingViews(Dataset[dict[str, Any]]):
             seen, self.codec.box_side(features[0], rig.size[0]), rig.size[0], self.codec.skeleton, rng
         )
         kp2d, visible = kp2d * known[..., None], visible & known
-        told = miscalibrated(rig, self.augmentation.camera_noise, rng)
+        assumed = miscalibrated(rig, self.augmentation.camera_noise, rng)
         return {
             "joints3d": joints3d,
             "size": rig.size,
@@ -184,8 +184,8 @@ class LiftingViews(Dataset[dict[str, Any]]):
             "kp2d_obs": kp2d,
             "visible": visible,
             "condition2d": self.codec.encode_condition(kp2d, rig.size[0], visible),
-            "cond": camera_condition(told, self.cameras),
-            "pointmap": ground_pointmap(told, self.grid, self.max_range),
+            "cond": camera_condition(assumed, self.cameras),
+            "pointmap": ground_pointmap(assumed, self.grid, self.max_range),
             "known2d": torch.ones(pixels.shape[:-1], dtype=torch.bool),
             "camera_known": True,
             "length": len(joints3d),

@@ -54,7 +54,7 @@ class CardMetadata:
 
     command: str
     seed: int
-    facts: Mapping[str, str]
+    settings: Mapping[str, str]
     notes: tuple[str, ...] = ()
 
 
@@ -232,7 +232,7 @@ class MetricLift(pl.Callback):
             num_views=max(c["views"] for c in listed),
             fps=fps,
             joints=f"{skeleton.num_joints} of '{skeleton.name}', root between the hips",
-            facts=about.facts,
+            settings=about.settings,
             weights={method: source.about for method, source in sources.items()},
             seed=about.seed,
             protocol=self.protocol,

@@ -12,7 +12,7 @@ from hmr4d.engine.compose import load_config
 from hmr4d.engine.run import finished_steps
 from hmr4d.engine.run import run as run_configuration
 from hmr4d.evaluation.action_labels import labeled_clips
-from hmr4d.evaluation.action_recognition import LabelledMotion
+from hmr4d.evaluation.action_recognition import LabeledMotion
 from hmr4d.evaluation.prompt_sets import PromptSet, caption_set, spread
 from hmr4d.evaluation.quality_models import Draw, generate, load_checkpoint
 from hmr4d.evaluation.study.plan import SEEN, UNSEEN, Group, Training, plan, settings, subsets_of, training
@@ -84,7 +84,7 @@ def prompts_of(cfg: DictConfig, store: MotionStore, groups: list[Group]) -> Prom
     )
 
 
-def sample_arm(cfg: DictConfig, arm: str, seed: int, prompts: PromptSet) -> LabelledMotion:
+def sample_arm(cfg: DictConfig, arm: str, seed: int, prompts: PromptSet) -> LabeledMotion:
     """Motions of an arm in the order of the prompts; generated once, then read from OUTPUT_DIR/motions."""
     run = training(cfg, arm, seed)
     if not run.checkpoint.is_file() or finished_steps(run.checkpoint) < run.steps:

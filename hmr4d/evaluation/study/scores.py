@@ -21,7 +21,7 @@ from hmr4d.evaluation.action_recognition import (
     WEIGHTS_NAME,
     ClassifierTraining,
     ContentClassifier,
-    LabelledMotion,
+    LabeledMotion,
     confusions,
     obtain_classifier,
 )
@@ -42,7 +42,7 @@ SHUFFLES = 20  # random orders of the pairs; R-precision is averaged over their 
 Row = dict[str, dict[str, float]]  # subset or content -> measure -> value
 
 
-def windows(store: MotionStore, clips: Sequence[int], seconds: Sequence[float]) -> LabelledMotion:
+def windows(store: MotionStore, clips: Sequence[int], seconds: Sequence[float]) -> LabeledMotion:
     """The central window of each clip, with the requested duration."""
     joints = []
     for clip, duration in zip(clips, seconds, strict=True):
@@ -50,7 +50,7 @@ def windows(store: MotionStore, clips: Sequence[int], seconds: Sequence[float]) 
         frames = min(round(duration * store.fps), len(whole))
         start = (len(whole) - frames) // 2
         joints.append(whole[start : start + frames])
-    return LabelledMotion(joints, [store.labels["content"][clip] for clip in clips], store.fps)
+    return LabeledMotion(joints, [store.labels["content"][clip] for clip in clips], store.fps)
 
 
 class EmbeddingScores:
@@ -74,16 +74,16 @@ class EmbeddingScores:
         clips = labeled_clips(store, "train").tolist()
         real = windows(store, clips, [longest] * len(clips))
         fits = [i for i, clip in enumerate(real.clips) if self._fits(clip, real.fps)]
-        embedded = self._embed(LabelledMotion([real.clips[i] for i in fits], [real.labels[i] for i in fits], real.fps))
+        embedded = self._embed(LabeledMotion([real.clips[i] for i in fits], [real.labels[i] for i in fits], real.fps))
         subsets = subsets_of(store, [clips[i] for i in fits], groups)
         self.reference = {name: Gaussian.fit(embedded[places]) for name, places in subsets.items()}
         self.notes: dict[str, str] = {}
 
-    def __call__(self, motion: LabelledMotion, texts: Sequence[str], subsets: Subsets) -> Row:
+    def __call__(self, motion: LabeledMotion, texts: Sequence[str], subsets: Subsets) -> Row:
         """Subset -> metric -> value; motions that are too short for the evaluator are excluded."""
         fits = [i for i, clip in enumerate(motion.clips) if self._fits(clip, motion.fps)]
         place = {i: row for row, i in enumerate(fits)}
-        kept = LabelledMotion([motion.clips[i] for i in fits], [motion.labels[i] for i in fits], motion.fps)
+        kept = LabeledMotion([motion.clips[i] for i in fits], [motion.labels[i] for i in fits], motion.fps)
         motions, words = self._embed(kept), self.evaluator.embed_texts([texts[i] for i in fits])
         rows: Row = {}
         for name, places in subsets.items():
@@ -108,7 +108,7 @@ class EmbeddingScores:
     def _fits(self, clip: Tensor, fps: float) -> bool:
         return len(clip) / fps * self.evaluator.recipe.fps >= self.evaluator.recipe.min_rows + 1
 
-    def _embed(self, motion: LabelledMotion) -> Tensor:
+    def _embed(self, motion: LabeledMotion) -> Tensor:
         encoded = self.preparation.encode(motion.clips, motion.fps)
         return self.evaluator.embed_motions(*self.preparation.cut(encoded, [None] * len(motion)))
 
@@ -133,7 +133,7 @@ class Judges:
     classifier: ContentClassifier
     embeddings: EmbeddingScores | None
 
-    def score(self, motion: LabelledMotion, texts: Sequence[str], subsets: Subsets) -> Scored:
+    def score(self, motion: LabeledMotion, texts: Sequence[str], subsets: Subsets) -> Scored:
         """Scores of the motions generated for `texts`."""
         scores = score_motion(self.classifier, motion)
         by_subset = {name: summarize(pick(scores, places)) for name, places in subsets.items()}
@@ -170,7 +170,7 @@ def score(cfg: DictConfig, store: MotionStore, prompts: PromptSet) -> dict[str, 
     """The card: metrics of real motion and of every arm over the seeds, and paired differences of arms."""
     clips = labeled_clips(store, cfg.sampling.split)[prompts.numbers].tolist()
     subsets = subsets_of(store, clips, held_out(cfg))
-    judging, facts = judges(cfg, store)
+    judging, classifier_card = judges(cfg, store)
     rows = {
         name: [judging.score(motion, prompts.wordings(seed), subsets) for seed, motion in drawn]
         for name, drawn in _rows(cfg, store, clips, prompts)
@@ -186,7 +186,7 @@ def score(cfg: DictConfig, store: MotionStore, prompts: PromptSet) -> dict[str, 
         "seconds": list(seconds_range(cfg)),
         "num_motions": {name: len(places) for name, places in subsets.items()},
         "num_by_content": {c: prompts.contents.count(c) for c in sorted(set(prompts.contents))},
-        **facts,
+        **classifier_card,
         "titles": {name: cfg.trainings[name].get("title", name) for name in cfg.arms},
         "rows": {name: over_seeds(found) for name, found in by_subset.items()},
         "contents": {name: over_seeds([scored.by_content for scored in found]) for name, found in rows.items()},
@@ -217,7 +217,7 @@ def over_seeds(repeats: Sequence[Row]) -> dict[str, dict[str, Any]]:
 
 def _rows(
     cfg: DictConfig, store: MotionStore, clips: Sequence[int], prompts: PromptSet
-) -> Iterator[tuple[str, list[tuple[int, LabelledMotion]]]]:
+) -> Iterator[tuple[str, list[tuple[int, LabeledMotion]]]]:
     """Row name -> (seed, motion). Real motion is the same for every seed; its captions differ."""
     real = windows(store, clips, prompts.seconds)
     yield REAL, [(seed, real) for seed in cfg.seeds]

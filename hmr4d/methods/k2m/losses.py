@@ -2,7 +2,7 @@
 4-10).
 
 No loss and no argument uses measured 3D joints. The equations of the paper do not specify a normalization; the
-normalisations here agree with the weights and values that the paper reports, see docs/k2m.md.
+normalizations here agree with the weights and values that the paper reports, see docs/k2m.md.
 """
 
 from __future__ import annotations
@@ -144,7 +144,7 @@ class Drawn:
 
 
 def loss_terms(drawn: Drawn, observed: Observed, limits: PoseLimits, options: LossOptions) -> dict[str, Tensor]:
-    """All unweighted terms except the commitment, by the names of `LossWeights`; a term without valid entries is 0."""
+    """Unweighted terms () except the commitment, by the names of `LossWeights`; 0 for a term without valid entries."""
     frames = observed.frames
     seen = (observed.conf >= options.min_conf) & drawn.visible & frames[..., None]
     pairs = frames[:, 1:] & frames[:, :-1]
@@ -170,7 +170,7 @@ def loss_terms(drawn: Drawn, observed: Observed, limits: PoseLimits, options: Lo
 
 
 def weighted(terms: dict[str, Tensor], weights: LossWeights) -> dict[str, Tensor]:
-    """The weighted terms with nonzero weight, and their sum "loss"."""
+    """The weighted terms () with nonzero weight, and their sum "loss"."""
     used = {name: weight * terms[name] for name, weight in weights.items() if weight}
     if not used:
         raise ValueError("All loss weights are 0; set at least one.")

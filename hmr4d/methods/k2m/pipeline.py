@@ -33,7 +33,7 @@ from hmr4d.methods.k2m.stages import STAGES, Stage, TrainingOptions
 from hmr4d.methods.k2m.tokenizer import UNIT
 from hmr4d.methods.k2m.turned_views import ViewCritic
 from hmr4d.methods.k2m.world import camera_center, in_convention, moved, on_floor, world_pose
-from hmr4d.motion.motion import CAMERA, Motion, MotionBatch, Provenance, joined_licences, told_camera
+from hmr4d.motion.motion import CAMERA, Motion, MotionBatch, Provenance, camera_metadata, joined_licences
 from hmr4d.motion.tracks import resample_motion, resample_track
 from hmr4d.nn.text import TextEncoder
 from hmr4d.nn.text_adapter import TextAdapter
@@ -248,7 +248,7 @@ class K2MPipeline(Pipeline):
             placed = on_floor(in_convention(pose, self.joint_convention))
             center = (camera_center(body, pose) + moved(pose, placed)).tolist()
             poses.append(placed)
-            metadata.append({TOKENS: one[:count].tolist(), CAMERA: told_camera(DEFAULT_SIZE, FOCAL_LENGTH, center)})
+            metadata.append({TOKENS: one[:count].tolist(), CAMERA: camera_metadata(DEFAULT_SIZE, FOCAL_LENGTH, center)})
         return MotionBatch(
             joints3d=nn.utils.rnn.pad_sequence([pose.joints() for pose in poses], batch_first=True),
             lengths=torch.tensor([pose.num_frames for pose in poses]),
@@ -258,7 +258,7 @@ class K2MPipeline(Pipeline):
             poses=poses,
             provenance=Provenance.from_metadata(self.about),
             seeds=seeds,
-            facts=metadata,
+            more_provenance=metadata,
         )
 
     # --- 2D to motion ----------------------------------------------------------------------------------------------

@@ -94,7 +94,7 @@ class TokenizerStage(Stage):
         self.body = load_keypoint_body(options.body, **options.body_options)
 
     def draw(self, batch: dict[str, Any], generator: torch.Generator) -> int:
-        """Seed of the random draws of the quantizer. They are drawn for the whole batch, so those of an item depend
+        """Draws the seed of the quantizer. Its numbers are drawn for the whole batch, so those of an item depend
         on its position in the batch."""
         return int(torch.randint(0, 2**62, (1,), generator=generator))
 
@@ -161,23 +161,23 @@ class TokenizerStage(Stage):
 class TextDraws:
     """Whether the captions are used (B,) bool, and the noise on their vectors (B, C) or None."""
 
-    told: Tensor
+    keeps_text: Tensor
     noise: Tensor | None
 
     @classmethod
     def draw(cls, pooled: Tensor, drop: float, noise: float, generator: torch.Generator) -> TextDraws:
         """Draws for text vectors (B, C): captions dropped with probability `drop`, noise of relative length `noise`."""
-        told = torch.rand(len(pooled), generator=generator) >= drop
+        keeps_text = torch.rand(len(pooled), generator=generator) >= drop
         if not noise:
-            return cls(told.to(pooled.device), None)
+            return cls(keeps_text.to(pooled.device), None)
         drawn = noise * pooled.shape[1] ** -0.5 * torch.randn(pooled.shape, generator=generator)
-        return cls(told.to(pooled.device), drawn.to(pooled.device))
+        return cls(keeps_text.to(pooled.device), drawn.to(pooled.device))
 
     def apply(self, pooled: Tensor) -> Tensor:
         """Text vectors (B, C) with noise; zeros where the caption is not used."""
         if self.noise is not None:
             pooled = pooled + self.noise * pooled.norm(dim=-1, keepdim=True)
-        return pooled * self.told[:, None]
+        return pooled * self.keeps_text[:, None]
 
 
 @dataclass(frozen=True, eq=False)

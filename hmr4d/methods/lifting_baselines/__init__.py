@@ -6,4 +6,5 @@ first, frame rate and skeleton. They return joints (L, J, 3), meters, world of t
 the interface of trained models, and `method` registers them.
 """
 
-METHODS = ("ground_ray", "optimisation", "optimisation_level", "oracle")  # names, in `method.METHODS`
+METHODS = ("ground_ray", "optimization", "optimization_level", "oracle")  # names, in `method.METHODS`
+EARLIER_NAMES = {"optimisation": "optimization", "optimisation_level": "optimization_level"}

@@ -47,13 +47,13 @@ class GroundRay(Baseline):
 class Optimization(Baseline):
     """A kinematic chain fitted to the keypoints."""
 
-    name, title, pipeline_class = "optimisation", "Optimization", OptimizationPipeline
+    name, title, pipeline_class = "optimization", "Optimization", OptimizationPipeline
 
 
 class LevelOptimization(Baseline):
     """The fit without the pose of the camera over the floor."""
 
-    name, title, pipeline_class = "optimisation_level", "Optimization, level camera", LevelOptimizationPipeline
+    name, title, pipeline_class = "optimization_level", "Optimization, level camera", LevelOptimizationPipeline
     for_comparison = True
 
 

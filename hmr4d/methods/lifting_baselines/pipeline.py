@@ -114,7 +114,7 @@ class GroundRayPipeline(BaselinePipeline):
 class OptimizationPipeline(BaselinePipeline):
     """See `optimization`."""
 
-    method = "optimisation"
+    method = "optimization"
 
     def lift_track(self, kp2d: Tensor, conf: Tensor, rig: Rig, fps: float) -> Tensor:
         return optimization(kp2d, conf, rig, fps, self.skeleton, prior=self.prior)
@@ -123,7 +123,7 @@ class OptimizationPipeline(BaselinePipeline):
 class LevelOptimizationPipeline(BaselinePipeline):
     """See `optimization`; the camera counts as level, and its height over the floor is not used."""
 
-    method = "optimisation_level"
+    method = "optimization_level"
 
     def lift_track(self, kp2d: Tensor, conf: Tensor, rig: Rig, fps: float) -> Tensor:
         return optimization(kp2d, conf, rig, fps, self.skeleton, prior=self.prior, known_camera="intrinsics")

@@ -23,22 +23,26 @@ from hmr4d.utils.progress import progress
 
 
 class SampledModel(Protocol):
-    """What the loop needs of a pipeline: `Mocap2to3Pipeline` describes the parts."""
+    """Interface: the parts of a pipeline that the sampling loop uses; `Mocap2to3Pipeline` describes them."""
 
     denoiser: LiftingDenoiser
     codec: ViewCodec
     world_codec: WorldJointsCodec | None
     schedule: NoiseSchedule
 
-    def contact_features(
-        self, rig: Rig, pixels: Tensor, seen: Tensor, guess: Tensor | None = None
-    ) -> Tensor | None: ...
+    def contact_features(self, rig: Rig, pixels: Tensor, seen: Tensor, guess: Tensor | None = None) -> Tensor | None:
+        """Features (B, V, L, C) of foot contacts from pixels (B, L, J, 2) that are `seen` (B, L, J); None: not used."""
+        ...
 
-    def first_guess(self, rig: Rig, pixels: Tensor, seen: Tensor) -> Tensor: ...
+    def first_guess(self, rig: Rig, pixels: Tensor, seen: Tensor) -> Tensor:
+        """Motion (B, L, J, 3), meters, world of the rig, from which the robust triangulation starts."""
+        ...
 
     def in_world(
         self, x_0: Tensor, rig: Rig, track: Track, options: LiftSamplingOptions, prior: Tensor | None
-    ) -> Lifted: ...
+    ) -> Lifted:
+        """The 3D motion of the clean features x_0 (B, V, L, D) of all views."""
+        ...
 
 
 class WindowSampler:
@@ -68,8 +72,8 @@ class WindowSampler:
     ) -> None:
         self.pipeline, self.inputs, self.track, self.options = pipeline, inputs, track, options
         self.before, self.guess, self.rig = before, guess, inputs.rig
-        seen, told = track.seen(options.min_conf), None if guess is None else guess.joints3d
-        self.contacts = pipeline.contact_features(self.rig, track.pixels, seen, told)
+        seen, guessed = track.seen(options.min_conf), None if guess is None else guess.joints3d
+        self.contacts = pipeline.contact_features(self.rig, track.pixels, seen, guessed)
         self.condition2d = None
         if pipeline.denoiser.num_condition_features:
             self.condition2d = pipeline.codec.encode_condition(track.pixels, self.rig.size[:, 0], seen)
@@ -79,7 +83,7 @@ class WindowSampler:
             last = options.guess_noise * (pipeline.schedule.num_steps - 1)
             self.steps = [step for step in self.steps if step[0] <= last] or from_step(self.steps, round(last))
         self.free = {t for t, _ in self.steps[: round(options.free_share * len(self.steps))]}
-        self.prior = pipeline.first_guess(self.rig, track.pixels, seen) if told is None else told
+        self.prior = pipeline.first_guess(self.rig, track.pixels, seen) if guessed is None else guessed
         self.lifted: Lifted | None = None
 
     @torch.no_grad()
@@ -98,7 +102,7 @@ class WindowSampler:
         return self.lifted
 
     def begin(self, eps: Tensor) -> Tensor:
-        """The first x_t: the noise, or the reprojected guess plus noise."""
+        """The first x_t (B, V, L, D): the noise `eps` of this shape, or the reprojected guess plus noise."""
         if self.guess is None or not self.starts_from_guess:
             return eps
         views = reproject(self.guess.joints3d, torch.zeros_like(eps), self.pipeline.codec, self.rig)
@@ -118,7 +122,7 @@ class WindowSampler:
         ).float()
 
     def correct(self, x_0: Tensor, t: int, is_last: bool) -> Tensor:
-        """x_0 with the observation in view 0 and, in consistent steps, moved to views of one 3D motion."""
+        """x_0 (B, V, L, D) with the observation in view 0 and, in consistent steps, moved to views of one 3D motion."""
         draws_views = self.pipeline.world_codec is None
         if draws_views:
             x_0 = self._observed(x_0)

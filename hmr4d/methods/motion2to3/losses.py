@@ -38,8 +38,8 @@ def global_velocity(points2d: Tensor) -> Tensor:
     Args:
         points2d: (..., L, P, 2) points relative to the root, without the root; the next root is last.
     """
-    joints, next_root = points2d[..., :-1, :], points2d[..., -1:, :]
-    root_step = next_root[..., :-1, :, :]
+    joints, root_velocity = points2d[..., :-1, :], points2d[..., -1:, :]
+    root_step = root_velocity[..., :-1, :, :]
     steps = joints[..., 1:, :, :] - joints[..., :-1, :, :] + root_step
     return torch.cat([root_step, steps], -2)
 

@@ -50,7 +50,7 @@ class Motion2to3(Method):
         pipeline = instantiate(
             cfg.pipeline,
             text_encoder=build_text_encoder(**_text_settings(cfg)),
-            metres_per_unit=None if framing is None else framing.metres_per_unit,
+            meters_per_unit=None if framing is None else framing.meters_per_unit,
             _convert_="all",
         )
         adapter, store = (OmegaConf.select(cfg, key) for key in ("pipeline.text_adapter", "data.train.store"))
@@ -82,7 +82,7 @@ class Motion2to3(Method):
             "rig": asdict(pipeline.rig),
             "relative_cameras": pipeline.relative_cameras,
             "use_pooled_token": pipeline.use_pooled_token,
-            "metres_per_unit": pipeline.metres_per_unit,
+            "meters_per_unit": pipeline.meters_per_unit,
         }
 
     def save_files(self, folder: Path, pipeline: Motion2to3Pipeline) -> None:
@@ -112,7 +112,7 @@ class Motion2to3(Method):
             min_seconds=config["min_seconds"],
             max_seconds=config["max_seconds"],
             joint_convention=config.get("joint_convention"),
-            metres_per_unit=config.get("metres_per_unit"),
+            meters_per_unit=config.get("meters_per_unit", config.get("metres_per_unit")),
         )
         pipeline.actions = load_actions(folder)
         _tell_missing_actions(pipeline)

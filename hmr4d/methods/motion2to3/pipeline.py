@@ -65,7 +65,7 @@ class Motion2to3Pipeline(Pipeline):
         max_seconds, min_seconds: range of durations of `sample`.
         joint_convention: joint convention of the training motion, see `body.joint_conventions`.
         about: metadata of its motions: `model`, and the `licence` of the training motion. None values are omitted.
-        metres_per_unit: meters per box unit of the training motion; None: varies between clips.
+        meters_per_unit: meters per box unit of the training motion; None: varies between clips.
     """
 
     method = "motion2to3"
@@ -88,7 +88,7 @@ class Motion2to3Pipeline(Pipeline):
         max_seconds: float = 10.0,
         joint_convention: str | None = None,
         about: Mapping[str, str | None] | None = None,
-        metres_per_unit: float | None = None,
+        meters_per_unit: float | None = None,
     ) -> None:
         super().__init__(about)
         if isinstance(denoiser, nn.Module):
@@ -115,7 +115,7 @@ class Motion2to3Pipeline(Pipeline):
         self.use_pooled_token = use_pooled_token
         self.fps, self.min_seconds, self.max_seconds = fps, min_seconds, max_seconds
         self.joint_convention = convention_of(convention_metadata(joint_convention))
-        self.metres_per_unit = metres_per_unit
+        self.meters_per_unit = meters_per_unit
 
     @property
     def device(self) -> torch.device:
@@ -234,8 +234,8 @@ class Motion2to3Pipeline(Pipeline):
         """Samples 2D motion in V views and lifts it to 3D.
 
         The single-view network denoises the views independently; with `consistency` this is multi-view ancestral
-        sampling
-        (Kapon et al., "MAS", CVPR 2024, arXiv 2310.14729). The multi-view network needs triangulation only at the end.
+        sampling (Kapon et al., "MAS", CVPR 2024, arXiv 2310.14729). The multi-view network needs triangulation only at
+        the end.
 
         Args:
             conditions: text, cameras, lengths.
@@ -264,17 +264,12 @@ class Motion2to3Pipeline(Pipeline):
         self._run(conditions, noise, options, correct, start)
         return ViewsSample(**result)
 
-    @torch.no_grad()
-    def sample_2d(self, conditions: Conditions, noise: NoiseSource, options: SamplingOptions) -> Tensor:
-        """Samples 2D motion (B, V, L, P + 1, 2) in box units relative to the root; views are independent."""
-        return self.codec.decode_with_root(self._run(conditions, noise, options, None))
-
     def _run(
         self,
         conditions: Conditions,
         noise: NoiseSource,
         options: SamplingOptions,
-        correct: Callable[[Tensor, int, bool], Tensor] | None,
+        correct: Callable[[Tensor, int, bool], Tensor],
         start: ReferenceStart | None = None,
     ) -> Tensor:
         steps = self.schedule.steps(options.num_inference_steps, options.spacing)
@@ -385,7 +380,7 @@ class Motion2to3Pipeline(Pipeline):
         num_inference_steps: int | None = None,
         guidance_scale: float | None = None,
     ) -> MotionBatch:
-        if self.metres_per_unit is None or self.sampling.is_perspective:
+        if self.meters_per_unit is None or self.sampling.is_perspective:
             raise ValueError(
                 "This model has no meters per box unit in its config.json, but a reference motion needs them. Choose "
                 "a model that was trained with framing.box=fixed and parallel views."
@@ -399,7 +394,7 @@ class Motion2to3Pipeline(Pipeline):
             seconds=seconds,
             min_seconds=self.min_seconds,
             max_seconds=self.max_seconds,
-            metres_per_unit=self.metres_per_unit,
+            meters_per_unit=self.meters_per_unit,
         )
         options = self._options(num_inference_steps, guidance_scale)
         start = ReferenceStart(local.to(self.device), strength)

@@ -68,9 +68,10 @@ def path_weight(level: float, fps: float) -> float:
 
 
 def with_path(x_0: Tensor, *, reference: Tensor, weight: float) -> Tensor:
-    """Features (..., 44) whose path and legs are drawn to those of the reference by `weight`, 0 to 1.
+    """Features (..., 44) whose path and legs are moved toward those of the reference by `weight`, 0 to 1.
 
-    Both together: on legs that stand still a body slides along its path, and cleaning takes such a path back.
+    Path and legs change together: a path without its steps makes the feet slide, and the cleaning of the motion would
+    remove it again.
     """
     result = x_0.clone()
     result[..., _PATH] = torch.lerp(x_0[..., _PATH], reference[..., _PATH], weight)
@@ -84,7 +85,7 @@ def reference_local(
     seconds: float | None,
     min_seconds: float,
     max_seconds: float,
-    metres_per_unit: float,
+    meters_per_unit: float,
 ) -> Tensor:
     """A reference in the representation of the network: (1, L, P, 3) in the root frame, box units.
 
@@ -95,7 +96,7 @@ def reference_local(
         fps: frame rate of the network.
         seconds: used duration from its beginning; None: all, up to `max_seconds`.
         min_seconds, max_seconds: range of durations of the network.
-        metres_per_unit: meters of one box unit.
+        meters_per_unit: meters of one box unit.
 
     Raises:
         ValueError: the reference has other joints, values that are not finite, bones of no length, or is too short.
@@ -120,4 +121,4 @@ def reference_local(
     frames = max(round(duration * fps), 1)
     joints3d = resample_motion(joints3d[None], reference.fps, fps, frames)
     joints3d = to_neutral_height(joints3d, torch.tensor([joints3d.shape[1]]))
-    return to_root_velocity(face_first_frame(joints3d)) / metres_per_unit
+    return to_root_velocity(face_first_frame(joints3d)) / meters_per_unit

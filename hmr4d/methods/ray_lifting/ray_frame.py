@@ -2,8 +2,7 @@
 
 The camera center C is (0, h, 0), y is up. In every frame the feet have a position on the floor, at distance r in the
 horizontal direction f. The plane contains this position and is perpendicular to f. Joints are unprojected to points P
-on
-the plane: `u` meters to the right, `v` meters above the floor. A joint is `along` meters behind the plane at
+on the plane: `u` meters to the right, `v` meters above the floor. A joint is `along` meters behind the plane at
 X = C + (1 + along / r) (P - C), so X lies on the ray of P for every `along`. This representation is independent of
 lens, roll, pitch and heading of the camera.
 """

@@ -80,7 +80,7 @@ function panels() {
 }
 function render() {
   fitCanvas();
-  shown().forEach((f) => { f.tint = isOverlaid() ? f.motion.colour : null; f.update(state.time / rate(), state.mode); });
+  shown().forEach((f) => { f.tint = isOverlaid() ? f.motion.color : null; f.update(state.time / rate(), state.mode); });
   painter.draw(panels(), THEMES[document.documentElement.dataset.theme], state.mode);
   drawViews();
 }
@@ -89,15 +89,15 @@ function placeViews() {
   place.top = byId("head").getBoundingClientRect().bottom + 6 + "px";
   place.bottom = canvas.clientWidth > 640 ? canvas.clientHeight - byId("legend").getBoundingClientRect().top + 6 + "px" : "auto";
 }
-// Captions above the panels, or beside the colours where figures share a scene.
+// Captions above the panels, or beside the colors where figures share a scene.
 function showLegend() {
   const list = shown(), overlaid = isOverlaid();
   byId("legend").replaceChildren();
-  const rows = overlaid ? list.map((f) => [f.motion.caption, f.motion.colour.map((c) => Math.round(255 * c))]) : ["left", "right"].map((side) => [side, style.colours[side]]);
-  rows.forEach(([text, colour]) => {
+  const rows = overlaid ? list.map((f) => [f.motion.caption, f.motion.color.map((c) => Math.round(255 * c))]) : ["left", "right"].map((side) => [side, style.colors[side]]);
+  rows.forEach(([text, color]) => {
     const item = document.createElement("li");
     item.textContent = text;
-    item.style.setProperty("--side", "rgb(" + colour.join(",") + ")");
+    item.style.setProperty("--side", "rgb(" + color.join(",") + ")");
     byId("legend").append(item);
   });
 }

@@ -25,12 +25,12 @@ function canvasPainter(canvas) {
     const drawn = [];
     for (let i = 0; i < list.length; i += 11) {
       const a = place(list.slice(i, i + 3)), b = place(list.slice(i + 4, i + 7));
-      if (a[2] > near && b[2] > near) drawn.push({ a, b, depth: (a[2] + b[2]) / 2, width: (list[i + 3] + list[i + 7]) * scale * 2 / (a[2] + b[2]), colour: list.slice(i + 8, i + 11) });
+      if (a[2] > near && b[2] > near) drawn.push({ a, b, depth: (a[2] + b[2]) / 2, width: (list[i + 3] + list[i + 7]) * scale * 2 / (a[2] + b[2]), color: list.slice(i + 8, i + 11) });
     }
     drawn.sort((p, q) => q.depth - p.depth);
     g.lineCap = "round";
-    for (const { a, b, width, colour } of drawn) for (const [share, dark] of [[1, 0.35], [0.78, 0]]) {
-      g.strokeStyle = css(mix(colour, theme.shade, dark));
+    for (const { a, b, width, color } of drawn) for (const [share, dark] of [[1, 0.35], [0.78, 0]]) {
+      g.strokeStyle = css(mix(color, theme.shade, dark));
       g.lineWidth = Math.max(width * share, 1);
       g.beginPath(); g.moveTo(a[0], a[1]); g.lineTo(b[0] + 0.01, b[1]); g.stroke();
     }

@@ -29,7 +29,7 @@ function decodeViews(views) {
   return { names: views.names, joints, box, framed: Boolean(views.size), opening: views.opening, places: views.places ? scaled(views.places) : null, turns: views.turns ? scaled(views.turns) : null };
 }
 const motions = page.motions.map((m) => ({
-  caption: m.caption, numFrames: m.joints.rows, fps: m.fps, facing: m.facing, colour: m.colour.map((c) => c / 255), joints: scaled(m.joints),
+  caption: m.caption, numFrames: m.joints.rows, fps: m.fps, facing: m.facing, color: m.color.map((c) => c / 255), joints: scaled(m.joints),
   body: m.body && { lift: m.body.lift, rest: scaled(m.body.rest), turns: scaled(m.body.turns), translation: scaled(m.body.translation), shape: m.body.shape, residual: m.body.residual },
   views: m.views && decodeViews(m.views),
 }));
@@ -37,7 +37,7 @@ const template = page.mesh && {
   parents: page.mesh.parents, sides: page.mesh.sides, vertices: scaled(page.mesh.vertices), faces: Uint16Array.from(ints(page.mesh.faces)),
   skin: Uint8Array.from(ints(page.mesh.skin)), weights: Uint8Array.from(ints(page.mesh.weights)),
 };
-const rgb = (name) => style.colours[name].map((c) => c / 255);
+const rgb = (name) => style.colors[name].map((c) => c / 255);
 
 // ---- small matrices, column major ------------------------------------------------------------------------------------
 const sub = (a, b) => [a[0] - b[0], a[1] - b[1], a[2] - b[2]];

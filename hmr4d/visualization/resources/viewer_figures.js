@@ -3,7 +3,7 @@ const WHITE = [1, 1, 1], BLACK = [0, 0, 0], CAMERA_SIZE = 0.3;
 class Figure {
   constructor(motion) {
     this.motion = motion;
-    this.tint = null; // one colour for the whole figure, where several share a scene
+    this.tint = null; // one color for the whole figure, where several share a scene
     this.pose = new Float32Array(3 * J);
     const { joints, numFrames: n, fps } = motion, half = Math.round(fps);
     this.glide = new Float32Array(2 * n); // smoothed path of the root, so that the camera glides
@@ -30,18 +30,18 @@ class Figure {
     this.matrices = null;
   }
   joint(j) { return [this.pose[3 * j], this.pose[3 * j + 1], this.pose[3 * j + 2]]; }
-  colour(side) {
+  color(side) {
     if (!this.tint) return rgb(side);
     return { left: mix(this.tint, WHITE, 0.35), right: mix(this.tint, BLACK, 0.3), centre: this.tint, joint: WHITE }[side];
   }
   limbs() {
-    const out = [], thick = this.inside ? 0.4 : 1, push = (a, b, ra, rb, colour) => out.push(...a, thick * ra, ...b, thick * rb, ...colour);
-    style.bones.forEach(([p, c], i) => push(this.joint(p), this.joint(c), 0.8 * style.radii[p], 0.8 * style.radii[c], this.colour(style.sides[i])));
-    style.dots.forEach((r, j) => { if (r > 0) push(this.joint(j), this.joint(j), 0.92 * style.radii[j], 0.92 * style.radii[j], this.colour("joint")); });
+    const out = [], thick = this.inside ? 0.4 : 1, push = (a, b, ra, rb, color) => out.push(...a, thick * ra, ...b, thick * rb, ...color);
+    style.bones.forEach(([p, c], i) => push(this.joint(p), this.joint(c), 0.8 * style.radii[p], 0.8 * style.radii[c], this.color(style.sides[i])));
+    style.dots.forEach((r, j) => { if (r > 0) push(this.joint(j), this.joint(j), 0.92 * style.radii[j], 0.92 * style.radii[j], this.color("joint")); });
     if (style.head && !this.inside) {
       const [neck, head] = style.head.map((j) => this.joint(j)), axis = unit(sub(head, neck));
       const middle = head.map((v, i) => v + style.headOffset * axis[i]);
-      push(middle, middle, style.headRadius, style.headRadius, this.colour("centre"));
+      push(middle, middle, style.headRadius, style.headRadius, this.color("center"));
     }
     return out;
   }
@@ -69,7 +69,7 @@ class Figure {
     }
     return this.matrices = out;
   }
-  tints() { return new Float32Array(template.sides.flatMap((side) => this.colour(side))); }
+  tints() { return new Float32Array(template.sides.flatMap((side) => this.color(side))); }
   // The template with the bones of this motion: vertices and normals at rest.
   mesh() {
     if (this.built) return this.built;

@@ -20,21 +20,21 @@ function program(vertex, fragment) {
   }
   return { p, at };
 }
-// A limb is one instance: two ends, two radii, a colour. The ball on a joint is a limb whose ends are the same.
+// A limb is one instance: two ends, two radii, a color. The ball on a joint is a limb whose ends are the same.
 const INSTANCE = 11;
 const INSTANCE_IN = "layout(location=1) in vec4 startRadius; layout(location=2) in vec4 endRadius; layout(location=3) in vec3 tint;";
 const SHADING = `
-  in vec3 normal; in vec3 place; in vec3 colour; uniform vec3 eye; uniform vec3 light; uniform float alpha; out vec4 pixel;
+  in vec3 normal; in vec3 place; in vec3 color; uniform vec3 eye; uniform vec3 light; uniform float alpha; out vec4 pixel;
   void main() {
     vec3 n = normalize(normal), v = normalize(eye - place);
     float lit = .5 + .5 * dot(n, light);
     float shine = pow(max(dot(n, normalize(light + v)), 0.), 40.);
     float rim = smoothstep(0., .45, dot(n, v));
-    pixel = vec4(colour * (.42 + .66 * lit) * mix(.55, 1., rim) + .22 * shine, 1.) * alpha;
+    pixel = vec4(color * (.42 + .66 * lit) * mix(.55, 1., rim) + .22 * shine, 1.) * alpha;
   }`;
 const limbProgram = program(`
   layout(location=0) in vec4 corner; ${INSTANCE_IN}
-  uniform mat4 camera; out vec3 normal; out vec3 place; out vec3 colour;
+  uniform mat4 camera; out vec3 normal; out vec3 place; out vec3 color;
   void main() {
     vec3 axis = endRadius.xyz - startRadius.xyz;
     float size = length(axis);
@@ -42,18 +42,18 @@ const limbProgram = program(`
     vec3 x = normalize(abs(y.y) < .9 ? cross(y, vec3(0., 1., 0.)) : cross(y, vec3(1., 0., 0.)));
     normal = mat3(x, y, cross(x, y)) * corner.xyz;
     place = mix(startRadius.xyz, endRadius.xyz, corner.w) + normal * mix(startRadius.w, endRadius.w, corner.w);
-    colour = tint;
+    color = tint;
     gl_Position = camera * vec4(place, 1.);
   }`, SHADING);
-// Linear blend skinning: every vertex moves with up to four joints and takes their colours.
+// Linear blend skinning: every vertex moves with up to four joints and takes their colors.
 const bodyProgram = template && program(`
   layout(location=0) in vec3 corner; layout(location=1) in vec3 facing; layout(location=2) in vec4 joints; layout(location=3) in vec4 weights;
-  uniform mat4 camera; uniform mat4 bones[${template.parents.length}]; uniform vec3 tints[${template.parents.length}]; out vec3 normal; out vec3 place; out vec3 colour;
+  uniform mat4 camera; uniform mat4 bones[${template.parents.length}]; uniform vec3 tints[${template.parents.length}]; out vec3 normal; out vec3 place; out vec3 color;
   void main() {
-    mat4 moved = mat4(0.); colour = vec3(0.);
-    for (int k = 0; k < 4; k++) { int j = int(joints[k] + .5); moved += weights[k] * bones[j]; colour += weights[k] * tints[j]; }
+    mat4 moved = mat4(0.); color = vec3(0.);
+    for (int k = 0; k < 4; k++) { int j = int(joints[k] + .5); moved += weights[k] * bones[j]; color += weights[k] * tints[j]; }
     float sum = dot(weights, vec4(1.));
-    colour /= sum;
+    color /= sum;
     place = (moved * vec4(corner, 1.)).xyz / sum;
     normal = mat3(moved) * facing;
     gl_Position = camera * vec4(place, 1.);
@@ -93,15 +93,15 @@ const floorProgram = program(`
   }
   void main() {
     float far = length(ground - middle) / extent, fade = exp(-9. * far * far) * smoothstep(1., .7, far);
-    vec3 colour = mix(plain, ruled, max(rule(ground, 1., .007), .28 * rule(ground, .25, .003)));
+    vec3 color = mix(plain, ruled, max(rule(ground, 1., .007), .28 * rule(ground, .25, .003)));
     vec2 uv = (ground - region.xy) / region.zw * .5 + .5;
     float dark = all(equal(uv, clamp(uv, 0., 1.))) ? texture(shadow, uv).r : 0.;
-    pixel = vec4(mix(paper, mix(colour, shade, .6 * dark), fade), 1.);
+    pixel = vec4(mix(paper, mix(color, shade, .6 * dark), fade), 1.);
   }`);
 const pathProgram = program(`
   layout(location=0) in vec2 point; layout(location=1) in float when; uniform mat4 camera; uniform float now; out float ahead;
   void main() { ahead = step(now, when); gl_Position = camera * vec4(point.x, .004, point.y, 1.); }`, `
-  in float ahead; uniform vec3 colour; out vec4 pixel; void main() { float a = mix(.75, .22, ahead); pixel = vec4(colour * a, a); }`);
+  in float ahead; uniform vec3 color; out vec4 pixel; void main() { float a = mix(.75, .22, ahead); pixel = vec4(color * a, a); }`);
 
 function capsuleMesh(around, rings) {
   const corners = [], index = [], row = around + 1;
@@ -243,7 +243,7 @@ function paintPaths({ camera: { matrix }, figures: list }, theme) {
   gl.useProgram(pathProgram.p);
   gl.uniformMatrix4fv(pathProgram.at.camera, false, matrix);
   for (const f of list) {
-    gl.uniform3fv(pathProgram.at.colour, f.tint || theme.path);
+    gl.uniform3fv(pathProgram.at.color, f.tint || theme.path);
     gl.uniform1f(pathProgram.at.now, f.at[0] + f.at[2] + 1e-3);
     gl.bindVertexArray(pathArray(f));
     gl.drawArrays(gl.TRIANGLE_STRIP, 0, 2 * f.motion.numFrames);

@@ -37,7 +37,7 @@ function drawViews() {
     style.bones.forEach(([p, c], i) => {
       const a = point(p), b = point(c);
       if ([...a, ...b].some(Number.isNaN)) return;
-      g.strokeStyle = "rgb(" + style.colours[style.sides[i]].join(",") + ")";
+      g.strokeStyle = "rgb(" + style.colors[style.sides[i]].join(",") + ")";
       g.beginPath(); g.moveTo(...a); g.lineTo(...b); g.stroke();
     });
   });

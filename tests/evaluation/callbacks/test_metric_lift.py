@@ -19,7 +19,7 @@ from hmr4d.engine.compose import compose_config
 from hmr4d.engine.run import run
 from hmr4d.evaluation.cards import GROUND_TRUTH, LiftingCard
 from hmr4d.evaluation.generations import GenerationFolder
-from hmr4d.evaluation.lifting_test import scored_clips, training_record
+from hmr4d.evaluation.lifting_test import evaluation_clips, training_record
 from hmr4d.evaluation.text_to_motion_data import Job
 from hmr4d.export.motion_npz import load_motion_npz, save_motion_npz
 from hmr4d.motion.procedural import synthetic_joints
@@ -103,13 +103,13 @@ def test_the_card_compares_methods_and_names_their_sources(done: Path) -> None:
     assert oracle.repeats == COUNT and oracle.interval is not None and oracle.interval > 0
     assert (card.set_name, card.set_size, card.num_sequences, card.num_views) == ("tiny/test", COUNT, COUNT, 4)
     assert card.num_frames == sum(34 + 3 * n for n in range(COUNT)) and card.fps == 20.0
-    assert "model.ckpt, sha256" in card.weights["model"] and "noise_px=3" in card.facts["2D"]
+    assert "model.ckpt, sha256" in card.weights["model"] and "noise_px=3" in card.settings["2D"]
     text = (done / "card.md").read_text("utf-8")
     assert text == card.table() and "Mean over all frames" in text and "Mean over clips" in text
 
 
 def test_both_means_follow_from_the_saved_motions(done: Path, inputs: Path) -> None:
-    card, clips = LiftingCard.read(done / "card.json"), scored_clips(configuration(inputs, done), ["model"])
+    card, clips = LiftingCard.read(done / "card.json"), evaluation_clips(configuration(inputs, done), ["model"])
     errors = []
     for item in clips.items:
         lifted = load_motion_npz(done / "lifted" / "model" / "repeat_00" / f"{item:05d}_s000.npz")
@@ -136,7 +136,7 @@ def test_smpl_joints_derived_from_keypoints_are_lifted_and_scored(inputs: Path, 
     (card,) = run(configuration(inputs, tmp_path, *options, "noise_px=2"))
     errors = [card.rows[row]["abs_mpjpe"].mean for row in ("oracle", "ground_ray", "model")]
     assert 15 < errors[0] < 40 < errors[1] < 400 and errors[2] > 0  # feet stand at the ankles, mixtures are near
-    assert "22 of 'smpl22'" in card.joints and "true of 'coco17' keypoints, with noise_px=2" in card.facts["2D"]
+    assert "22 of 'smpl22'" in card.joints and "true of 'coco17' keypoints, with noise_px=2" in card.settings["2D"]
     assert any("'smpl22' joints derived from 'coco17' keypoints" in note for note in card.notes)
     exact = configuration(inputs, tmp_path, "method=oracle", "ckpt_path=null", "limit=2", "noise_px=2")
     with pytest.raises(FileExistsError, match="keypoints"):
@@ -178,7 +178,7 @@ def test_saved_motions_are_scored_again_without_the_network(
 
 def test_external_motions_are_matched_by_their_order(inputs: Path, tmp_path: Path) -> None:
     cfg = configuration(inputs, tmp_path / "out", f"score_only={tmp_path / 'saved'}", "ckpt_path=null")
-    clips = scored_clips(cfg, ["oracle"])
+    clips = evaluation_clips(cfg, ["oracle"])
     for item in clips.items:
         clip = clips.clip(item)
         moved = clip.joints3d + torch.tensor([0.03, 0.0, 0.04])
@@ -264,7 +264,7 @@ def aistpp(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_aistpp_lifts_windows_of_detections(inputs: Path, aistpp: Path, tmp_path: Path) -> None:
     options = (f"clips.root={aistpp}", "limit=3", "clips.source.window=24")
     (card,) = run(configuration(inputs, tmp_path / "out", *options, "method=oracle", task="aistpp"))
-    clips = scored_clips(configuration(inputs, tmp_path, *options, task="aistpp"), ["oracle"])
+    clips = evaluation_clips(configuration(inputs, tmp_path, *options, task="aistpp"), ["oracle"])
     names = {name.rsplit("/", 1)[0] for name in clips.names}
     assert names == set(AIST_SEQUENCES) - {AIST_IGNORED} and len(clips.names) == 9 * 3 - 2
     assert card.average == "clips" and card.num_frames <= 3 * 24 and "17 of 'coco17'" in card.joints
@@ -272,7 +272,7 @@ def test_aistpp_lifts_windows_of_detections(inputs: Path, aistpp: Path, tmp_path
     assert not any("coco17" in note for note in card.notes)
     options = (*options, "method=[oracle,model]")
     (smpl,) = run(configuration(inputs, tmp_path / "smpl", *options, task="aistpp"))
-    assert "17 of 'coco17'" in smpl.joints and "detections of 'coco17' keypoints, " in smpl.facts["2D"]
+    assert "17 of 'coco17'" in smpl.joints and "detections of 'coco17' keypoints, " in smpl.settings["2D"]
     assert any("'smpl22' joints are lifted and turned into 'coco17' for scoring" in note for note in smpl.notes)
     # Every keypoint there and back: face and hips of a fixed body on mixtures cost some centimeters, limbs nothing.
     assert 5 < smpl.rows["oracle"]["abs_mpjpe"].mean < 40 and smpl.rows["model"]["abs_mpjpe"].mean > 0

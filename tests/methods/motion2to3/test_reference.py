@@ -24,7 +24,7 @@ FIXED = Framing(box="fixed", half_extent=1.0)
 
 
 def local_of(motion: Motion, seconds: float | None = None) -> torch.Tensor:
-    return reference_local(motion, fps=20.0, seconds=seconds, min_seconds=1.0, max_seconds=9.8, metres_per_unit=1.2)
+    return reference_local(motion, fps=20.0, seconds=seconds, min_seconds=1.0, max_seconds=9.8, meters_per_unit=1.2)
 
 
 def thigh_over_shin(joints3d: torch.Tensor) -> float:
@@ -39,14 +39,14 @@ def test_views_of_a_reference_are_those_of_training() -> None:
     body = face_first_frame(to_neutral_height(motion.joints3d[None], torch.tensor([40]))[0])
     wanted, _, _ = FIXED.frame(to_root_velocity(body), T_w2c, 4.5, ItemRandom.from_seed(0))
     seen = OrthographicViews(T_w2c[None]).reproject(local_of(motion))[0, ..., 1:, :]
-    assert FIXED.metres_per_unit == pytest.approx(1.2)
+    assert FIXED.meters_per_unit == pytest.approx(1.2)
     assert torch.allclose(seen, wanted, atol=1e-5)
 
 
 def test_meters_per_box_unit_exist_for_fixed_orthographic_boxes_only() -> None:
-    assert Framing(box="fixed", half_extent=0.5).metres_per_unit == pytest.approx(0.6)
-    assert Framing(box="largest").metres_per_unit is None
-    assert Framing(box="fixed", is_perspective=True).metres_per_unit is None
+    assert Framing(box="fixed", half_extent=0.5).meters_per_unit == pytest.approx(0.6)
+    assert Framing(box="largest").meters_per_unit is None
+    assert Framing(box="fixed", is_perspective=True).meters_per_unit is None
 
 
 def test_lifting_the_views_of_a_reference_recovers_it() -> None:
@@ -99,9 +99,9 @@ def test_legs_and_path_alone_are_drawn_to_the_reference() -> None:
     assert torch.equal(mixed, expected[:, None].expand(2, 3, 22, 2))
 
 
-def test_little_strength_keeps_the_path_whatever_the_network_says() -> None:
+def test_low_strength_keeps_the_path_for_any_network_output() -> None:
     pipeline = tiny_pipeline(num_views=2, step="ddim", height="none")
-    pipeline.metres_per_unit = 1.0
+    pipeline.meters_per_unit = 1.0
     walk = Motion(torch.from_numpy(clip(40)), 20.0)
     made = pipeline.follow(walk, "a person bows", strength=0.1, seed=3).extras["camera_joints3d"][0, :, 0]
     wanted = from_root_velocity(local_of(walk) * 1.2)[0, :, 0]
@@ -117,7 +117,7 @@ def test_impossible_strengths_are_refused(strength: float) -> None:
 
 def test_a_draw_depends_on_the_reference_and_less_so_with_more_strength() -> None:
     pipeline = tiny_pipeline(num_views=2, step="ddim", height="clip")
-    pipeline.metres_per_unit = 1.2
+    pipeline.meters_per_unit = 1.2
     one, other = (Motion(torch.from_numpy(clip(40, seed)), 20.0) for seed in (0, 1))
 
     def gap(strength: float) -> float:

@@ -120,8 +120,8 @@ def ffmpeg() -> str:
 def extract(video: Path, folder: Path, fps: float | None) -> tuple[list[Path], float]:
     """Extracts the images of a video at a frame rate (None: that of the video) to a folder; returns the files and
     the rate."""
-    told = subprocess.run([ffmpeg(), "-i", str(video)], capture_output=True, text=True, check=False).stderr
-    rate = re.search(r"([\d.]+) fps", told)
+    output = subprocess.run([ffmpeg(), "-i", str(video)], capture_output=True, text=True, check=False).stderr
+    rate = re.search(r"([\d.]+) fps", output)
     if fps is None:
         if rate is None:
             sys.exit(f"error: {video} has no frame rate. Give it with --fps.")

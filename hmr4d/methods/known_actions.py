@@ -1,4 +1,4 @@
-"""Messages of the generate command about a model's known actions and about prompts that are far from them."""
+"""Texts about the known actions of a model, and checks of prompts that are far from them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import logging
 from typing import Any
 
 from hmr4d.methods.base import Pipeline
-from hmr4d.nn.action_index import ActionIndex, PromptFacts
+from hmr4d.nn.action_index import ActionIndex, PromptMatch
 from hmr4d.nn.prompt_checks import prompt_remarks
 
 logger = logging.getLogger(__name__)
@@ -40,33 +40,33 @@ def describe_prompts(
             actions `nearest_actions`, `action_distance` (1 - cosine, 0 for the direction of an action) and `is_far`.
     """
     index = pipeline.actions
-    facts = [None] * len(prompts) if index is None else index.facts(pipeline.encode_text(prompts).pooled)
+    nearest = [None] * len(prompts) if index is None else index.match(pipeline.encode_text(prompts).pooled)
     durations = pipeline.suited_seconds(prompts) if seconds is None else seconds
     details = []
-    for prompt, found, duration in zip(prompts, facts, durations, strict=True):
+    for prompt, known, duration in zip(prompts, nearest, durations, strict=True):
         remarks = prompt_remarks(prompt, pipeline.text_encoder, () if index is None else index.lexicon)
         for remark in remarks:
             logger.warning("%s", remark)
         detail: dict[str, Any] = {"seconds_chosen": True} if seconds is None else {}
-        if found is not None:
-            detail |= facts_for_files(found)
-            if found.is_far and not remarks:
+        if known is not None:
+            detail |= prompt_metadata(known)
+            if known.is_far and not remarks:
                 logger.warning(
                     "'%s' is far from all actions of the training data; the nearest are: %s. See --list-actions.",
                     prompt,
-                    ", ".join(f"{action.name} ({action.group})" for action, _ in found.nearest),
+                    ", ".join(f"{action.name} ({action.group})" for action, _ in known.nearest),
                 )
         if seconds is None:
-            why = "the usual duration" if found is None else f"as for {found.nearest[0][0].name} and actions like it"
+            why = "the usual duration" if known is None else f"as for {known.nearest[0][0].name} and actions like it"
             logger.info("'%s': %.1f s, chosen (%s); --seconds names another.", prompt, duration, why)
         details.append(detail)
     return durations, details
 
 
-def facts_for_files(found: PromptFacts) -> dict[str, Any]:
+def prompt_metadata(known: PromptMatch) -> dict[str, Any]:
     """Metadata of a motion file about its prompt."""
     return {
-        "nearest_actions": [action.name for action, _ in found.nearest],
-        "action_distance": round(1.0 - found.similarity, 3),
-        "is_far": found.is_far,
+        "nearest_actions": [action.name for action, _ in known.nearest],
+        "action_distance": round(1.0 - known.similarity, 3),
+        "is_far": known.is_far,
     }
