@@ -309,7 +309,7 @@ def fit_text_adapter(
     return adapter.eval().requires_grad_(False)
 
 
-def rotated_like(adapter: TextAdapter, reference: TextAdapter, captions: LabelledCaptions) -> TextAdapter:
+def rotated_like(adapter: TextAdapter, reference: TextAdapter, captions: LabeledCaptions) -> TextAdapter:
     """The adapter in the coordinates of another one, so that a generator trained with that one can go on with it.
 
     Two trainings give the same geometry in different directions. The rotation that brings the vectors of the captions

@@ -285,11 +285,14 @@ def test_a_command_answers_with_what_it_prints(clip: Path, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    ("code", "reason"),
-    [("raise SystemExit('no model')", "status 1: no model"), ("import os; os.system('sleep 9')", "no answer within")],
+    ("code", "timeout", "reason"),
+    [
+        ("raise SystemExit('no model')", 60, "status 1: no model"),
+        ("__import__('time').sleep(99)", 0.5, "no answer within"),
+    ],
 )
-def test_a_command_that_fails_leaves_the_verdict_undecided(clip: Path, code: str, reason: str) -> None:
-    backend = CommandBackend(f'{sys.executable} -c "{code}" {{video}}', timeout=0.5)
+def test_a_command_that_fails_leaves_the_verdict_undecided(clip: Path, code: str, timeout: float, reason: str) -> None:
+    backend = CommandBackend(f'{sys.executable} -c "{code}" {{video}}', timeout=timeout)
     verdict = AskedJudge(backend, patience=Patience(attempts=1)).verdict(Question("a jump", clip))
     assert verdict.decision is UNDECIDED and reason in verdict.reason
 
