@@ -113,21 +113,45 @@ def test_devices_follow_the_inputs() -> None:
     assert not wrong, "\n".join(wrong)
 
 
+def faulty_node(node: ast.AST) -> str | None:
+    """Line and name of a construct that the code does without; None for any other node."""
+    if isinstance(node, ast.ExceptHandler) and node.type is None:
+        return f"{node.lineno}: bare except"
+    if isinstance(node, ast.ImportFrom) and any(a.name == "*" for a in node.names):
+        return f"{node.lineno}: star import"
+    if isinstance(node, ast.Attribute) and node.attr == "path" and ast.unparse(node) == "sys.path":
+        return f"{node.lineno}: sys.path"
+    if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)):
+        defaults = [*node.args.defaults, *(d for d in node.args.kw_defaults if d is not None)]
+        if any(isinstance(d, (ast.List, ast.Dict, ast.Set)) for d in defaults):
+            return f"{node.lineno}: mutable default"
+    return None
+
+
+@pytest.mark.parametrize(
+    ("source", "fault"),
+    [
+        ("try:\n    f()\nexcept:\n    pass", "3: bare except"),
+        ("try:\n    f()\nexcept OSError:\n    pass", None),
+        ("from a import *", "1: star import"),
+        ("from a import b", None),
+        ("sys.path.append(a)", "1: sys.path"),
+        ("os.path.join(a)", None),
+        ("def f(a=[]):\n    pass", "1: mutable default"),
+        ("def f(*, a, b={}):\n    pass", "1: mutable default"),
+        ("f = lambda a=(): a", None),
+    ],
+)
+def test_faulty_constructs_are_recognized(source: str, fault: str | None) -> None:
+    found = [one for node in ast.walk(ast.parse(source)) if (one := faulty_node(node))]
+    assert found == ([] if fault is None else [fault])
+
+
 def test_no_bare_except_no_star_import_no_path_edits_no_mutable_defaults() -> None:
     wrong = []
     for path in python_files("hmr4d", "tools"):
-        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-            where = f"{shown(path)}:{getattr(node, 'lineno', 0)}"
-            if isinstance(node, ast.ExceptHandler) and node.type is None:
-                wrong.append(f"{where}: bare except")
-            if isinstance(node, ast.ImportFrom) and any(a.name == "*" for a in node.names):
-                wrong.append(f"{where}: star import")
-            if isinstance(node, ast.Attribute) and node.attr == "path" and ast.unparse(node) == "sys.path":
-                wrong.append(f"{where}: sys.path")
-            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)):
-                defaults = [d for d in (*node.args.defaults, *node.args.kw_defaults) if d is not None]
-                if any(isinstance(d, (ast.List, ast.Dict, ast.Set)) for d in defaults):
-                    wrong.append(f"{where}: mutable default")
+        found = [fault for node in ast.walk(ast.parse(path.read_text("utf-8"))) if (fault := faulty_node(node))]
+        wrong += [f"{shown(path)}:{fault}" for fault in found]
     assert not wrong, "\n".join(wrong)
 
 

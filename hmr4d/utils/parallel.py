@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import multiprocessing
 import os
 import signal
@@ -41,11 +42,14 @@ def ordered_map(
     Args:
         function: picklable function.
         items: read as workers get free, never all at once.
-        jobs: worker processes; 1 or less computes in this process.
+        jobs: worker processes; 1 or less computes in this process, and so does a single item, because a new process
+            takes seconds to import what the function needs.
         ahead: items in flight per worker, which bounds memory.
     """
-    if jobs <= 1:
-        yield from map(function, items)
+    items = iter(items)
+    first = list(itertools.islice(items, 2)) if jobs > 1 else []
+    if len(first) < 2:
+        yield from map(function, itertools.chain(first, items))
         return
     pending: deque[Future[Result]] = deque()
     with ProcessPoolExecutor(
@@ -55,7 +59,7 @@ def ordered_map(
         initargs=(signal.SIGINT, signal.SIG_IGN),
     ) as pool:  # Ctrl-C reaches all processes; only the main process handles it
         try:
-            for item in items:
+            for item in itertools.chain(first, items):
                 pending.append(pool.submit(function, item))
                 while pending and (pending[0].done() or len(pending) >= ahead * jobs):
                     yield pending.popleft().result()

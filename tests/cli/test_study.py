@@ -95,17 +95,17 @@ def test_arms_differ_in_what_they_see_and_spend_the_same() -> None:
     assert first["a_short"].steps == first["b"].steps
     assert first["a"].steps == first["pretrain_all"].steps + first["c_frozen"].steps
     left_out = {"content": ["wave-both-hands", "raise-up-both-hands", "run", "dash"]}
-    for name, run in first.items():
-        composed = run.compose()
+    configs = {name: run.compose() for name, run in first.items()}
+    for name, composed in configs.items():
         rules = composed.data.train.rules
         assert rules.exclude_labels == (None if name == "pretrain_all" else left_out), name
         assert composed.seed == 0 and composed.data.train.mirror_prob == 0.5
         assert composed.views.use_views == (not name.startswith("pretrain"))
         assert composed.model.freeze == ("pretrained_2d" if name.endswith("frozen") else "none")
         assert composed.motion.max_seconds == 2.4 and composed.text.name == "minilm"
-    assert first["c"].compose().ckpt_path == str(first["pretrain_all"].checkpoint)
-    assert first["b_frozen"].compose().ckpt_path == str(first["pretrain_seen"].checkpoint)
-    assert first["a"].compose().ckpt_path is None
+    assert configs["c"].ckpt_path == str(first["pretrain_all"].checkpoint)
+    assert configs["b_frozen"].ckpt_path == str(first["pretrain_seen"].checkpoint)
+    assert configs["a"].ckpt_path is None
 
 
 def test_another_holdout_and_no_mirrored_copies_of_it() -> None:

@@ -56,7 +56,8 @@ def test_bvh_files_become_a_model_and_its_score(bandai_bvh: Callable[..., bytes]
     run(compose_config([*experiment, "trainer.max_steps=2", f"output_dir={out / 'run'}"]))
     weights = f"ckpt_path={out / 'run/checkpoints/last.ckpt'}"
     task = [*experiment, weights, "global/task=text2motion/new_text", "prompts=[a person walks]", "seconds=2"]
-    run(compose_config([*task, "export=[npz]", f"output_dir={out / 'new'}"]))
+    steps = "pipeline.sampling.num_inference_steps=2"
+    run(compose_config([*task, steps, "export=[npz]", f"output_dir={out / 'new'}"]))
     (made,) = (out / "new").glob("*.npz")
     with np.load(made) as content:
         metadata = json.loads(str(content["metadata"]))

@@ -171,7 +171,8 @@ def measured(
 ) -> dict[str, float]:
     conf = torch.ones(kp2d.shape[:2]) if conf is None else conf
     rest = told.pop("rest", REST)
-    checks = check_lift(as_motion(joints3d, fps=FPS), kp2d, conf, camera(), rest_joints=rest, **told)
+    motion = as_motion(joints3d, fps=told.pop("fps", FPS))
+    checks = check_lift(motion, kp2d, conf, camera(), rest_joints=rest, **told)
     return {check.name: check.value for check in checks}
 
 
@@ -208,6 +209,10 @@ def test_a_jump_is_measured_in_meters_per_second_of_a_usual_body() -> None:
     conf = hidden(kp2d, 3, 8)
     expected = 100 / diagonal(kp2d, conf) * 1.7 * FPS
     assert measured(joints3d, kp2d, conf)["jumps"] == pytest.approx(expected, rel=1e-6)
+    kp2d[20:] = kp2d[20:].mean(1, keepdim=True) + 3 * (kp2d[20:] - kp2d[20:].mean(1, keepdim=True))
+    steps = (kp2d[20] - kp2d[19]).norm(dim=-1)[conf[20] > 0]
+    expected = float(steps.median()) / diagonal(kp2d, conf) * 1.7 * FPS  # relative to the smaller of both bodies
+    assert measured(joints3d, kp2d, conf)["jumps"] == pytest.approx(expected, rel=1e-6)
     conf[20, 4:] = 0  # the frame behind the jump shows four joints alone
     assert measured(joints3d, kp2d, conf)["jumps"] == pytest.approx(0, abs=1e-6)
 
@@ -228,6 +233,14 @@ def test_trembling_is_the_change_of_the_size_beside_both_neighbors() -> None:
     expected = pytest.approx(2 * math.log(1.1), rel=1e-6)
     assert measured(joints3d, kp2d)["trembling"] == expected
     assert measured(joints3d, kp2d, hidden(kp2d, 3, 8))["trembling"] == expected
+    assert measured(joints3d, kp2d, hidden(kp2d, 3, 8), fps=15.0)["trembling"] == expected
+    assert math.isnan(measured(joints3d, kp2d, hidden(kp2d, 3, 8), fps=14.9)["trembling"])
+    now_and_then = hidden(kp2d, 3, 8)
+    now_and_then[::3, 5] = 0
+    disturbed = kp2d.clone()
+    disturbed[::3, 5] = -1e4
+    disturbed[7] *= 3  # three values of 38 are off
+    assert measured(joints3d, disturbed, now_and_then)["trembling"] == expected
     conf = hidden(kp2d, *range(12))  # fewer than half of the joints
     assert math.isnan(measured(joints3d, kp2d, conf)["trembling"])
 
@@ -260,5 +273,22 @@ def test_growth_is_that_of_the_part_that_grows_least() -> None:
     assert measured(*figure(), **told)["stature_change"] == pytest.approx(math.log(1.2), rel=1e-5)
     heights[60:, 1] = torch.nan
     assert measured(*figure(), **told)["stature_change"] == pytest.approx(math.log(1.25), rel=1e-5)
+    assert math.isnan(measured(*figure(), heights=(heights, torch.linspace(4, 4.8, 90)))["stature_change"])
     heights[60:, 2] *= 0.7  # one part grows, another one shrinks
     assert measured(*figure(), **told)["stature_change"] == 0
+
+
+def test_sliding_is_the_speed_of_a_body_that_moves_as_a_whole() -> None:
+    joints3d, _ = figure()
+    joints3d[..., 0] += 0.3 * torch.arange(40)[:, None] / FPS - 0.3
+    assert measured(joints3d, seen(joints3d, noise=0.0))["sliding"] == pytest.approx(0.3, rel=0.1)
+
+
+def test_frames_with_fewer_than_half_of_the_joints_have_no_size() -> None:
+    joints3d, kp2d = figure()
+    kp2d[::2] += torch.tensor([0.0, 40.0])
+    conf = torch.ones(40, 22)
+    conf[1::2, 11:] = 0
+    assert measured(joints3d, kp2d, conf)["reprojection"] == 0  # half of them suffice
+    conf[1::2, 10] = 0
+    assert measured(joints3d, kp2d, conf)["reprojection"] == pytest.approx(40 / diagonal(kp2d, conf), rel=1e-6)

@@ -53,3 +53,20 @@ def test_spheres_cut_each_other_only_where_they_overlap() -> None:
 def test_vertices_that_are_not_finite_are_refused() -> None:
     with pytest.raises(ValueError, match="NaN"):
         pairs_of(SQUARE, SQUARE * np.nan)
+
+
+def test_random_triangles_cut_each_other_where_an_edge_passes_through_one() -> None:
+    """Against the 3x3 equations of every edge and triangle."""
+    rng = np.random.default_rng(0)
+    triangles = rng.uniform(-1, 1, (60, 1, 3)) + rng.normal(0, 1, (60, 3, 3)) * rng.uniform(0.05, 0.8, (60, 1, 1))
+    origin, u, v = triangles[:, 0], triangles[:, 1] - triangles[:, 0], triangles[:, 2] - triangles[:, 0]
+    start, way = triangles, np.roll(triangles, -1, 1) - triangles
+    shape = (60, 60, 3, 3)  # triangle, triangle of the edge, edge, coordinate
+    columns = [np.broadcast_to(x, shape) for x in (u[:, None, None], v[:, None, None], -way[None])]
+    matrices, right = np.stack(columns, -1), start[None] - origin[:, None, None]
+    matrices[range(60), range(60)] = np.eye(3)  # a triangle and its own edges
+    s, t, share = np.moveaxis(np.linalg.solve(matrices, right[..., None])[..., 0], -1, 0)
+    cut = ((s > 0) & (t > 0) & (s + t < 1) & (share > 0) & (share < 1)).any(-1)
+    expected = {(i, j) for i, j in np.argwhere(cut | cut.T).tolist() if i < j}
+    assert len(expected) > 30
+    assert {(min(pair), max(pair)) for pair in pairs_of(*triangles).tolist()} == expected

@@ -16,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from hmr4d.engine.compose import compose_config
 from hmr4d.engine.run import run
+from hmr4d.evaluation.callbacks import metric_t2m
 from hmr4d.evaluation.callbacks.metric_t2m import MetricT2M
 from hmr4d.evaluation.cards import GENERATED, GROUND_TRUTH, ResultCard
 from hmr4d.evaluation.generations import GenerationFolder
@@ -92,6 +93,12 @@ def composed(inputs: Path, groups: tuple[str, ...]) -> DictConfig:
             *groups,
         ]
     )
+
+
+@pytest.fixture(autouse=True)
+def short_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One row suffices on all pages but that of the finished test `done`: bodies that follow motions take long."""
+    monkeypatch.setattr(metric_t2m, "PAGE_ITEMS", 1)
 
 
 @pytest.fixture(scope="module")
