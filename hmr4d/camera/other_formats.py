@@ -19,6 +19,7 @@ from hmr4d.utils.text_files import load_unique_yaml, printable
 from hmr4d.utils.yaml_section import load_text
 
 _OPENCV = re.compile(r"^\s*%YAML[: ]1\.0")
+_NO_TEXT = {".npz": "NumPy", ".npy": "NumPy", ".mat": "MATLAB", ".pkl": "Python's pickle", ".h5": "HDF5"}
 _TAG = re.compile(r"!!opencv-(nd-)?matrix")
 _COLMAP_LINE = re.compile(r"^\s*(\d+)\s+([A-Z_]{3,})\s+(\d+)\s+(\d+)((?:\s+[-+.\deE]+)+)\s*$", re.MULTILINE)
 # COLMAP's models: number of focal lengths, and its coefficients in OpenCV's order.
@@ -91,7 +92,12 @@ def read_lenses(path: Path, what: str = "Calibration") -> dict[str, LensCalibrat
         raise ValueError(
             "it is a binary file, as COLMAP's cameras.bin. Convert it (colmap model_converter --output_type TXT)."
         )
+    if path.suffix.lower() in _NO_TEXT and path.is_file():
+        raise ValueError(f"it is a file of {_NO_TEXT[path.suffix.lower()]}. Write its numbers into a camera file.")
     text = load_text(path, what)
+    if text.lstrip().startswith("<"):
+        kind = "a calibration of OpenCV as XML; save it as .yml, or" if "opencv" in text else "an XML or HTML file;"
+        raise ValueError(f"it is {kind} write its numbers into a camera file.")
     if path.suffix.lower() == ".toml":
         return _mapped(_toml(text), "Pose2Sim")
     if (lines := _COLMAP_LINE.findall(text)) and not _OPENCV.match(text):

@@ -7,6 +7,7 @@ and the most similar existing names.
 from __future__ import annotations
 
 import difflib
+import math
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -35,7 +36,12 @@ LEAST: dict[str, float] = {  # smallest value, by the last part of a name
     "replications": 1,
     "limit": 1,
     "lr": 0.0,
+    "final_lr": 0.0,
+    "warmup_steps": 0,
+    "decay_steps": 1,
+    "seconds": 0.1,
 }
+MOST: dict[str, float] = {"final_lr": 1.0}  # largest value, likewise
 NUM_NEAR = 3
 
 
@@ -189,8 +195,11 @@ def _names(plain: DictConfig) -> list[str]:
 
 
 def _check_value(key: str, value: Any, default: Any) -> None:
-    """Raises OverrideError if a value has another type than the one it replaces, or is too small."""
-    if value is None or default is None or (isinstance(value, str) and "${" in value):
+    """Raises OverrideError if a value has another type than the one it replaces, or is too small or too large."""
+    if value is None or (isinstance(value, str) and "${" in value):
+        return
+    if default is None:
+        _check_range(key, value)
         return
     wanted = None
     if isinstance(default, bool):
@@ -205,12 +214,21 @@ def _check_value(key: str, value: Any, default: Any) -> None:
     if wanted is not None:
         shown = "" if isinstance(default, dict) else f"; the default is {_shown(default)}"
         raise OverrideError(f"{key}={_shown(value)}: expected {wanted}{shown}.")
-    least = LEAST.get(key.rpartition(".")[2])
-    if least is not None and isinstance(value, (int, float)):
-        if value < least:
-            raise OverrideError(f"{key}={value}: expected at least {least:g}.")
-        if isinstance(least, int) and value != int(value):
-            raise OverrideError(f"{key}={value}: expected an integer.")
+    _check_range(key, value)
+
+
+def _check_range(key: str, value: Any) -> None:
+    """Raises OverrideError if a number, or one of a list, is too small, too large, not finite, or no integer."""
+    name = key.rpartition(".")[2]
+    least, most = LEAST.get(name), MOST.get(name, math.inf)
+    for number in value if isinstance(value, list) else [value]:
+        if least is None or not isinstance(number, (int, float)) or isinstance(number, bool):
+            continue
+        if not least <= number <= most or math.isinf(number):
+            wanted = f"at least {least:g}" if most == math.inf else f"{least:g} to {most:g}"
+            raise OverrideError(f"{key}={number}: expected {wanted}.")
+        if isinstance(least, int) and number != int(number):
+            raise OverrideError(f"{key}={number}: expected an integer.")
 
 
 def _shown(value: Any) -> str:

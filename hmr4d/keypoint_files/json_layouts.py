@@ -361,6 +361,9 @@ def _read_person(person: Any, frame: int, place: int, what: str) -> tuple[Detect
     points, names = read_points(value, scores, what)
     name = _person(person) if isinstance(person, Mapping) else None
     words = None if names is None else tuple(joint_name(n) for n in names)
+    if words is not None and not all(words):
+        unknown = ", ".join(shown(n) for n, word in zip(names or (), words, strict=True) if not word)[:80]
+        raise ValueError(f"{what} has joints with names that are not known ({unknown}). Use English names.")
     if words is not None and len(set(words)) < len(words):
         raise ValueError(
             f"{what} has two joints of the same name ({', '.join(sorted(set(map(shown, names or ()))))[:80]})."
@@ -383,6 +386,7 @@ def _read_depth(values: Any, count: int, what: str) -> NDArray[np.float64]:
 def _reordered(read: Detection, order: tuple[str, ...], names: tuple[str, ...]) -> Detection:
     """A detection reordered to `names`; missing joints are added."""
     points, depth = np.zeros((len(names), 3)), np.full(len(names), np.nan)
+    points[:, 2] = 0.0 if np.isfinite(read.points[:, 2]).any() else np.nan  # those at (0, 0) are missing anyway
     own = np.full(len(order), np.nan) if read.depth is None else read.depth
     for place, name in enumerate(order):
         if name in names:

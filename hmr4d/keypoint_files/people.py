@@ -55,6 +55,15 @@ def identified(detections: Sequence[Detection], has_placeholders: bool) -> list[
     return list(detections)
 
 
+def without_repeats(detections: Sequence[Detection]) -> list[Detection]:
+    """The detections; if most frames repeat an entry exactly, id included, without the repeats, with a warning."""
+    first = {(d.frame, d.person, d.points.tobytes()): number for number, d in reversed([*enumerate(detections)])}
+    if len(detections) - len(first) <= _MOSTLY * len({d.frame for d in detections}):
+        return list(detections)
+    logger.warning("%d entries repeat another of their frame; they are left out.", len(detections) - len(first))
+    return [detections[number] for number in sorted(first.values())]
+
+
 def one_per_frame(person: str, entries: Sequence[Detection]) -> dict[int, Detection]:
     """One entry per person and frame: of several, the one nearest to the previous frame, with a warning."""
     by_frame = _by_frame(entries)

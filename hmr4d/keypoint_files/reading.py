@@ -27,7 +27,7 @@ from hmr4d.keypoint_files.image_sizes import ImageSizes
 from hmr4d.keypoint_files.joint_names import ORDERS, JointOrder, smallest_set, unknown_count
 from hmr4d.keypoint_files.json_layouts import read_json_layout
 from hmr4d.keypoint_files.other_files import other_file
-from hmr4d.keypoint_files.people import identified, one_per_frame
+from hmr4d.keypoint_files.people import identified, one_per_frame, without_repeats
 
 logger = logging.getLogger(__name__)
 
@@ -299,7 +299,7 @@ def _tracks(
         logger.warning("Heads are below feet nearly always: is v counted upwards, or the video turned?")
     elif lies_down(np.stack([d.points for d in seen]), own):
         logger.warning("Bodies lie across the image nearly always: are coordinates (v, u), or is the video turned?")
-    seen = identified(seen, table.has_placeholders)
+    seen = identified(without_repeats(seen), table.has_placeholders)
     people: dict[str, list[Detection]] = {}
     for detection in seen:
         people.setdefault(str(detection.person), []).append(detection)

@@ -42,6 +42,8 @@ class Section:
     def __init__(self, values: Any, where: str, allowed: tuple[str, ...]) -> None:
         if not isinstance(values, Mapping):
             known = ", ".join(allowed)
+            if values is None and not where:
+                raise ValueError(f"it is empty; expected {known}.")
             raise ValueError(f"{where.rstrip('.') or 'its content'} is {_shown(values)}; expected {known}.")
         for key in values:
             if isinstance(key, int) and values[key] is None:  # {height_m: 1,6} is two keys to YAML

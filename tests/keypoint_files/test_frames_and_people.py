@@ -115,6 +115,12 @@ def test_confidences_in_percent_become_shares(tmp_path: Path, caplog: pytest.Log
     assert (track.kp2d_conf == 1).all()
 
 
+def test_entries_that_are_there_twice_are_one_person(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    twice = [{"frame": f, "keypoints": p.tolist()} for f, p in enumerate(POINTS) for _ in range(2)]
+    (track,) = everybody(saved(tmp_path, twice))
+    assert track.num_seen == len(POINTS) and f"{len(POINTS)} entries repeat another" in caplog.text
+
+
 def test_people_may_be_the_first_axis_of_arrays(tmp_path: Path) -> None:
     others = np.stack([POINTS, POINTS + [400, 0, 0]])  # (P, L, J, 3)
     np.savez(tmp_path / "k.npz", keypoints=others[..., :2], scores=others[..., 2])

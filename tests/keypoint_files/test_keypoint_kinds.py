@@ -305,6 +305,24 @@ def test_a_frame_rate_may_be_text_and_a_quotient(tmp_path: Path, written: str, f
     assert read is None if fps is None else read == pytest.approx(fps, abs=1e-2)
 
 
+def test_named_joints_without_confidences_may_be_absent(tmp_path: Path) -> None:
+    points = figure(COCO17.joint_names, 12)
+    frames = [
+        {"frame": f, "joints": {n: p[j, :2].tolist() for j, n in enumerate(COCO17.joint_names) if (f + j) % 5}}
+        for f, p in enumerate(points)
+    ]
+    track = one(saved(tmp_path, frames))
+    there = (np.arange(12)[:, None] + np.arange(17)) % 5 > 0
+    assert ((track.kp2d_conf > 0) == there).all()
+
+
+def test_names_in_no_english_are_reported_as_such(tmp_path: Path) -> None:
+    names, points = [chr(0x9F3B + j) for j in range(17)], figure(COCO17.joint_names, 1)[0]
+    frames = [{"frame": 0, "joints": {n: p[:2].tolist() for n, p in zip(names, points, strict=True)}}]
+    with pytest.raises(ValueError, match="names that are not known .*Use English names"):
+        one(saved(tmp_path, frames))
+
+
 def test_one_bad_entry_is_excluded_with_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "hmr4d")
     points = figure(COCO17.joint_names)
