@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import butter, sosfiltfilt
 
-CUTOFF = 5.0  # Hz; half the amplitude remains at it, 98 % at 3 Hz (a fast wave), 87 % at 4 Hz
+CUTOFF = 6.0  # Hz; half the amplitude remains at it, 98 % at 4 Hz, 87 % at 5 Hz; a fast wave has 3 Hz
 ORDER = 3  # order of the filter, which runs forward and backward
 # Fraction of the jitter below the cutoff: motion above the first value is clean and not changed, below the second it is
 # smoothed fully.

@@ -18,6 +18,9 @@ class SamplingOptions:
         step: "posterior" (ancestral) or "ddim" (deterministic given the initial noise).
         guidance_scale: scale of classifier-free guidance. 1 needs one network pass; larger values strengthen the text
             and need two; 0 ignores the text.
+        guided_share: share of the noise steps, from the noisiest on, in which a guidance above 1 acts (Kynkäänniemi et
+            al. 2024, arXiv 2404.07724); the others need one network pass. 1 as published. Runs that start from a
+            reference motion are guided in all steps.
         action_pull: weight of the nearest known action in the pooled text vector, see `ActionIndex.pulled`; 0 as
             published, and for models without a list of known actions.
         world_noise: views share noise in world space, also in training.
@@ -34,6 +37,7 @@ class SamplingOptions:
     spacing: str = "even"
     step: str = "posterior"
     guidance_scale: float = 1.0
+    guided_share: float = 1.0
     action_pull: float = 0.0
     world_noise: bool = True
     consistency: bool = False
@@ -47,7 +51,7 @@ class SamplingOptions:
     def __post_init__(self) -> None:
         check_choices(self, step=("posterior", "ddim"), spacing=SPACINGS, height=("frame", "clip", "none"))
         check_at_least(self, 0, "guidance_scale")
-        check_shares(self, "action_pull")
+        check_shares(self, "action_pull", "guided_share")
 
 
 @dataclass(frozen=True)

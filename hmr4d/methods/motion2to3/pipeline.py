@@ -273,7 +273,13 @@ class Motion2to3Pipeline(Pipeline):
         start: ReferenceStart | None = None,
     ) -> Tensor:
         steps = self.schedule.steps(options.num_inference_steps, options.spacing)
-        predict = partial(self.predict, conditions=conditions, guidance_scale=options.guidance_scale)
+        scale = options.guidance_scale
+        share = options.guided_share if start is None and scale > 1 else 1.0
+        guided_from = round((1 - share) * self.schedule.num_steps)
+
+        def predict(x_t: Tensor, t: int) -> Tensor:
+            return self.predict(x_t, t, conditions, scale if t >= guided_from else 1.0)
+
         begin, keep_path = None, None
         if start is not None:
             steps = start.steps(steps)

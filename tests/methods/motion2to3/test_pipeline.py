@@ -225,12 +225,25 @@ def test_consistency_gives_every_step_views_of_one_body(consistency: bool) -> No
 # --- guidance and steps --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("guidance", "passes_a_step"), [(1.0, 1), (0.0, 1), (2.5, 2)])
-def test_guidance_determines_the_number_of_network_passes(guidance: float, passes_a_step: int) -> None:
-    pipeline = tiny_pipeline(guidance_scale=guidance)
+@pytest.mark.parametrize(
+    ("guidance", "share", "expected"),
+    [(1.0, 1.0, 10), (0.0, 1.0, 10), (0.0, 0.3, 10), (2.5, 1.0, 20), (2.5, 0.3, 13), (2.5, 0.0, 10)],
+)
+def test_guidance_determines_the_number_of_network_passes(guidance: float, share: float, expected: int) -> None:
+    pipeline = tiny_pipeline(guidance_scale=guidance, guided_share=share)
     passes = count_passes(pipeline)
     pipeline.sample(PROMPTS, seconds=1, seed=0)
-    assert len(passes) == 10 * passes_a_step
+    assert len(passes) == expected
+
+
+def test_guidance_acts_in_the_noisiest_steps_alone() -> None:
+    """A share that contains no step is no guidance; more steps change the motion more."""
+    none, few, every = (
+        tiny_pipeline(guidance_scale=2.5, guided_share=share).sample(["a kick"], seconds=1, seed=0)[0].joints3d
+        for share in (0.0, 0.3, 1.0)
+    )
+    assert torch.equal(none, tiny_pipeline().sample(["a kick"], seconds=1, seed=0)[0].joints3d)
+    assert 0 < apart(few, none) < apart(every, none)
 
 
 def test_guidance_is_continuous_at_one() -> None:
