@@ -2,8 +2,10 @@
 
 python benchmarks/lifting_cameras.py --store inputs/bandai_namco --lifters ray-lifting mocap2to3-bandai ground_ray
 python benchmarks/lifting_cameras.py --lifters ray-lifting ray-lifting+mocap2to3-bandai --observations hidden
+python benchmarks/lifting_cameras.py --drawn inputs/everyday=0.45 inputs/bandai_namco=0.45 inputs/cmu=0.1 --tracks 200
 
-"a+b" is a model b that begins from what the model a has lifted.
+"a+b" is a model b that begins from what the model a has lifted. --drawn takes cameras, bodies and errors of the 2D from
+the distributions of the training of ray-lifting, for clips of another split.
 """
 
 from __future__ import annotations
@@ -35,10 +37,13 @@ from hmr4d.keypoint_files.gaps import bridge_gaps, drop_unsure
 from hmr4d.keypoint_files.smpl_joints import observed_joints
 from hmr4d.lifting.lifter import MODEL, NO_GUESS, load_lifter, usable_untrained
 from hmr4d.methods.base import Pipeline
+from hmr4d.methods.ray_lifting.data import RayData
+from hmr4d.methods.ray_lifting.motions import MotionSource
 from hmr4d.motion.ground_contact import standing_joints
 from hmr4d.utils.files import write_json
 from hmr4d.utils.randomness import ItemRandom
 
+DRAWN, DRAWN_SEED, DRAWN_FRAMES = "drawn", 77, 80  # name, seed and frames of --drawn tracks
 SHORTEST, SPARE = 30, 1.5  # frames of a clip; meters between camera and person at least
 NINETY = 1.645  # times sigma
 WALKS = ("walk", "run", "dash", "walk-left", "walk-right", "walk-back")  # contents, where the store has such labels
@@ -131,6 +136,21 @@ def tracks(store: MotionStore, split: str, count: int, observation: Observation,
         )
 
 
+def drawn_tracks(sources: Sequence[str], split: str, count: int) -> list[Track]:
+    """Random windows of clips of `sources` ("store=share"), seen and detected as in the training of ray lifting."""
+    pairs = [source.rpartition("=") for source in sources]
+    motions = [MotionSource(store, float(share)) for store, _, share in pairs]
+    fps = MotionStore.open(motions[0].store).fps
+    data = RayData(motions, fps=fps, num_frames=DRAWN_FRAMES, batch_size=count, batches_per_epoch=1)
+    batch, found = data.batches(split)[DRAWN_SEED], []
+    for row, length in enumerate(batch["lengths"].tolist()):
+        kp2d, conf, truth = (batch[key][row, :length] for key in ("kp2d_obs", "conf", "joints3d"))
+        rig = Rig(*(batch[key][row] for key in ("size", "K4", "T_w2c")))
+        if length >= SHORTEST:
+            found.append(Track(f"window {row}", DRAWN, kp2d, conf, rig, truth, fps))
+    return found
+
+
 def turned(joints3d: Tensor, distance: float, rng: ItemRandom) -> Tensor:
     """The motion (L, 22, 3) turned by any angle and put before a camera, no frame nearer than SPARE meters."""
     angle = 2 * math.pi * float(rng.uniform(1))
@@ -180,11 +200,44 @@ def scores(found: Tensor, track: Track) -> dict[str, float]:
     return {name: float(value) for name, value in numbers.items()}
 
 
-def attainable(along: Tensor, across: Tensor) -> float:
-    """Rank correlation that sizes of errors (N,) have with normal errors that are drawn with exactly these sizes."""
-    drawn = torch.randn(3, len(along), generator=torch.Generator().manual_seed(0))
-    errors = torch.hypot(drawn[0] * along, drawn[1:].norm(dim=0) / 2**0.5 * across)
-    return float(spearmanr(errors, torch.hypot(along, across))[0])  # type: ignore[arg-type]
+def ranks(one: Tensor, other: Tensor) -> float:
+    """Spearman's rank correlation of two tensors of the same size."""
+    return float(spearmanr(one.flatten(), other.flatten())[0])  # type: ignore[arg-type]
+
+
+@dataclass
+class Uncertainty:
+    """Errors of tracks, and their sigmas; each (L, 22) by name in SIGMAS."""
+
+    errors: list[dict[str, Tensor]]
+    sigmas: list[dict[str, Tensor]]
+
+    def numbers(self) -> dict[str, float]:
+        """Calibration, and rank correlations over all joints and frames.
+
+        "attainable" is that of normal errors drawn with exactly these sizes. "hindsight" are those of two things that
+        nobody can know: the mean error of the track, and that of each joint of the track.
+        """
+        error, sigma = (
+            {name: torch.cat([one[name].flatten() for one in rows]) for name in SIGMAS}
+            for rows in (self.errors, self.sigmas)
+        )
+        total = [one["sigma"] for one in self.errors]
+        drawn = torch.randn(3, len(error["sigma"]), generator=torch.Generator().manual_seed(0))
+        across = drawn[1:].norm(dim=0) / 2**0.5 * sigma["sigma_across"]
+        normal = torch.hypot(drawn[0] * sigma["sigma_along"], across)
+        clips = [torch.stack([one["sigma"].mean() for one in rows]) for rows in (self.errors, self.sigmas)]
+        found = {f"{name}: rank correlation": ranks(error[name], sigma[name]) for name in SIGMAS}
+        found["attainable"] = ranks(normal, torch.hypot(sigma["sigma_along"], sigma["sigma_across"]))
+        found["means of tracks"] = ranks(*clips)
+        for name, dims in (("track", (0, 1)), ("track and joint", (0,))):
+            told = torch.cat([x.mean(dims, keepdim=True).expand_as(x).flatten() for x in total])
+            found[f"hindsight of {name}"] = ranks(error["sigma"], told)
+        for name in SIGMAS:
+            ratio = error[name] / sigma[name] / NINETY
+            found[f"{name}: share within 90 %"] = float((ratio < 1).float().mean())
+            found[f"{name}: factor to 90 %"] = float(np.quantile(ratio.numpy(), 0.9))
+        return found
 
 
 def means(rows: Sequence[dict[str, float]]) -> dict[str, float]:
@@ -193,11 +246,12 @@ def means(rows: Sequence[dict[str, float]]) -> dict[str, float]:
     return {key: float(np.mean(values)) for key, values in known.items() if values}
 
 
-def measure(lifter: Pipeline, seen: Sequence[Track], samples: int = 1) -> dict[str, dict[str, float]]:
-    """Means of the scores over all tracks ("all") and over those of each camera."""
+def measure(
+    lifter: Pipeline, seen: Sequence[Track], samples: int = 1
+) -> tuple[dict[str, dict[str, float]], Uncertainty]:
+    """Means of the scores over all tracks ("all") and over those of each camera, and the uncertainty of the tracks."""
     rows: list[dict[str, float]] = []
-    ratios: dict[str, list[Tensor]] = {name: [] for name in SIGMAS}
-    errors, sizes = [], {name: [] for name in SIGMAS}
+    told = Uncertainty([], [])
     started = time.process_time()
     for track in seen:
         found, sigmas = lift(lifter, track, samples)
@@ -205,28 +259,23 @@ def measure(lifter: Pipeline, seen: Sequence[Track], samples: int = 1) -> dict[s
         rows.append(scores(found, track))
         if samples > 1:
             rows[-1] |= {"spread": float(spread.mean()), "hidden spread": float(spread[track.conf == 0].mean())}
-        off = parts(found - track.truth, track)
-        for name, sigma in sigmas.items():
-            ratios[name].append((off[name] / sigma).flatten() / NINETY)
-        if "sigma" in sigmas:
-            errors.append(off["sigma"].flatten())
-            for name in SIGMAS:
-                sizes[name].append(sigmas[name].flatten())
+        if sigmas:
+            told.errors.append(parts(found - track.truth, track))
+            told.sigmas.append(sigmas)
     table = {"all": means(rows)}
     table["all"]["seconds a track"] = (time.process_time() - started) / len(seen)
-    if errors:
-        told = {name: torch.cat(parts) for name, parts in sizes.items()}
-        table["all"]["rank correlation"] = float(spearmanr(torch.cat(errors), told["sigma"])[0])  # type: ignore[arg-type]
-        table["all"]["attainable"] = attainable(told["sigma_along"], told["sigma_across"])
-        for name, found_ratios in ratios.items():
-            ratio = torch.cat(found_ratios)
-            table["all"][f"{name}: share within 90 %"] = float((ratio < 1).float().mean())
-            table["all"][f"{name}: factor to 90 %"] = float(np.quantile(ratio.numpy(), 0.9))
+    if told.errors:
+        table["all"] |= told.numbers()
     for name in CAMERAS:
         own = [row for row, track in zip(rows, seen, strict=True) if track.camera == name]
         if own:
             table[name] = means(own)
-    return table
+    return table, told
+
+
+def show(numbers: dict[str, float]) -> str:
+    """Numbers in a line."""
+    return ", ".join(f"{key} {value:.3g}" for key, value in numbers.items())
 
 
 def main() -> None:
@@ -235,6 +284,7 @@ def main() -> None:
     known.add_argument("--store", default="inputs/bandai_namco", help="motion store of SMPL joints")
     known.add_argument("--split", default="test")
     known.add_argument("--tracks", type=int, default=45, help="clips, in turn before the cameras")
+    known.add_argument("--drawn", nargs="+", default=[], metavar="STORE=SHARE", help="tracks as in the training")
     known.add_argument("--walks", action="store_true", help="walks and runs alone")
     known.add_argument("--lifters", nargs="+", default=["ray-lifting"], help="models, a+b, and methods without one")
     known.add_argument("--observations", nargs="+", default=USUAL, choices=list(OBSERVATIONS))
@@ -243,22 +293,32 @@ def main() -> None:
     known.add_argument("--json", type=Path, help="file for all numbers")
     args = known.parse_args()
     logging.basicConfig(level=logging.WARNING)
-    store, numbers = MotionStore.open(args.store), {}
-    for kind in args.observations:
-        seen = list(tracks(store, args.split, args.tracks, OBSERVATIONS[kind], walks=args.walks))
-        for name in args.lifters:
-            method = name if name in usable_untrained() else MODEL
-            guess, _, model = name.rpartition("+")
-            options: dict[str, Any] = {"prior": args.prior, "guess": guess or NO_GUESS}
-            lifter = load_lifter(method, model, device="cpu", keypoints=SMPL22, **options)
-            table = measure(lifter, seen, args.samples)
+    if args.drawn:
+        sets = {DRAWN: drawn_tracks(args.drawn, args.split, args.tracks)}
+    else:
+        store = MotionStore.open(args.store)
+        chosen = {kind: OBSERVATIONS[kind] for kind in args.observations}
+        sets = {kind: list(tracks(store, args.split, args.tracks, o, walks=args.walks)) for kind, o in chosen.items()}
+    numbers: dict[str, Any] = {}
+    for name in args.lifters:
+        method = name if name in usable_untrained() else MODEL
+        guess, _, model = name.rpartition("+")
+        options: dict[str, Any] = {"prior": args.prior, "guess": guess or NO_GUESS}
+        lifter = load_lifter(method, model, device="cpu", keypoints=SMPL22, **options)
+        whole = Uncertainty([], [])
+        for kind, seen in sets.items():
+            table, told = measure(lifter, seen, args.samples)
+            whole.errors.extend(told.errors)
+            whole.sigmas.extend(told.sigmas)
             numbers[f"{kind} / {name}"] = table
-            told = ", ".join(f"{key} {value:.3g}" for key, value in table["all"].items())
-            print(f"{kind:15s} {name:18s} {told}", flush=True)
+            print(f"{kind:15s} {name:18s} {show(table['all'])}", flush=True)
             print("    " + ", ".join(f"{camera} {row['Abs-MPJPE']:.0f}" for camera, row in table.items()), flush=True)
+        if whole.errors and len(sets) > 1:
+            numbers[f"together / {name}"] = {"all": whole.numbers()}
+            print(f"together        {name:18s} {show(whole.numbers())}", flush=True)
     if args.json:
         write_json(args.json, {"command": " ".join(sys.argv), **numbers})
-        print(json.dumps({key: round(table["all"]["Abs-MPJPE"], 1) for key, table in numbers.items()}))
+        print(json.dumps({key: round(table["all"].get("Abs-MPJPE", math.nan), 1) for key, table in numbers.items()}))
 
 
 if __name__ == "__main__":

@@ -88,7 +88,7 @@ class PipelineModule(pl.LightningModule):
     def load_start(self, path: str | Path | Sequence[str | Path], ckpt_type: str = "pl", *, is_training: bool) -> None:
         """Loads the weights of a checkpoint (`WeightFiles.load`); in training, single-view weights may initialize
         several views."""
-        self.weights.load(self.pipeline, path, ckpt_type, may_start_views=is_training)
+        self.weights.load(self.pipeline, path, ckpt_type, is_start=is_training)
         for one in [path] if isinstance(path, (str, Path)) else path:
             self.pipeline.about |= model_metadata(one, Path(one))
 

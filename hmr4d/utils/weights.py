@@ -123,6 +123,7 @@ class WeightFiles:
     Attributes:
         network: attribute of the pipeline that is the network; checkpoints call its parameters "pipeline.<network>.*".
         new_in_views: parts that a network of several views adds to that of one, so that one may start several.
+        added_later: parts that a further training adds to a trained network.
         num_files: files that are given for each `ckpt_type`; later ones win where several have a parameter.
         translate: function from the tensors of a file to parameters with names of hmr4d; None for files with these
             names.
@@ -130,6 +131,7 @@ class WeightFiles:
 
     network: str = "network"
     new_in_views: tuple[str, ...] = ()
+    added_later: tuple[str, ...] = ()
     num_files: Mapping[str, int] = field(default_factory=lambda: {"pl": 1})
     translate: Callable[[Mapping[str, Tensor]], dict[str, Tensor] | None] | None = None
 
@@ -155,7 +157,7 @@ class WeightFiles:
         path: str | Path | Sequence[str | Path],
         ckpt_type: str = "pl",
         *,
-        may_start_views: bool = False,
+        is_start: bool = False,
     ) -> None:
         """Loads the weights of a network, all or nothing.
 
@@ -163,8 +165,8 @@ class WeightFiles:
             pipeline: pipeline whose network is filled in place.
             path: checkpoint or released folder; several if `ckpt_type` takes several.
             ckpt_type: key of `num_files`.
-            may_start_views: for the start of a training: weights of one view may fill their part of a network of
-                several views (`use_views`); otherwise every parameter must exist.
+            is_start: for the start of a training: parameters of `added_later` may be missing, and in a network of
+                several views (`use_views`) those of `new_in_views`; otherwise every parameter must exist.
 
         Raises:
             ValueError: unknown type, wrong number of files, missing, unexpected or misshapen parameters.
@@ -179,5 +181,5 @@ class WeightFiles:
         for one in paths:
             weights |= self.read(one)
         network = self.network_of(pipeline)
-        allowed = self.new_in_views if may_start_views and getattr(network, "use_views", False) else ()
-        load_strictly(network, weights, allowed, source=str(path))
+        allowed = self.added_later + (self.new_in_views if getattr(network, "use_views", False) else ())
+        load_strictly(network, weights, allowed if is_start else (), source=str(path))

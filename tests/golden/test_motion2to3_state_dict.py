@@ -104,7 +104,7 @@ def test_single_view_checkpoint_starts_the_multi_view_network(tmp_path: Path) ->
     state = published_state_dict("2d")
     torch.save({"state_dict": state}, tmp_path / "2d.ckpt")
     pipeline = base_pipeline("mv")
-    WEIGHTS.load(pipeline, tmp_path / "2d.ckpt", may_start_views=True)
+    WEIGHTS.load(pipeline, tmp_path / "2d.ckpt", is_start=True)
     own = pipeline.denoiser.state_dict()
     filled = {translate_key(short(key)) for key in state if not key.endswith(".pe")}
     multi_view = {short(key) for key, entry in state_dict_layout("mv").items() if entry["kind"] == "parameter"}

@@ -135,16 +135,26 @@ def mirrored_view(rig: Rig, pixels: Tensor, conf: Tensor) -> tuple[Rig, Tensor, 
     return Rig(camera.size, K4, flip @ camera.T_w2c @ flip), across[:, :, order], conf[:, :, order]
 
 
-def averaged(predicted: Prediction, mirrored: Prediction) -> Prediction:
-    """Mean of the network predictions for a track and for its mirror image."""
+def mirrored_back(mirrored: Prediction) -> Prediction:
+    """The prediction for a track from that for its mirror image."""
     order, feet = list(SMPL22.mirror_order), [1, 0, 3, 2]
-    plane = mirrored.plane[:, :, order] * mirrored.plane.new_tensor([-1.0, 1.0])
     return Prediction(
-        (predicted.plane + plane) / 2,
-        (predicted.along + mirrored.along[:, :, order]) / 2,
-        (predicted.log_along + mirrored.log_along[:, :, order]) / 2,
-        (predicted.log_across + mirrored.log_across[:, :, order]) / 2,
-        (predicted.contact + mirrored.contact[..., feet]) / 2,
+        mirrored.plane[:, :, order] * mirrored.plane.new_tensor([-1.0, 1.0]),
+        mirrored.along[:, :, order],
+        mirrored.log_along[:, :, order],
+        mirrored.log_across[:, :, order],
+        mirrored.contact[..., feet],
+    )
+
+
+def averaged(one: Prediction, other: Prediction) -> Prediction:
+    """Mean of two predictions for a track."""
+    return Prediction(
+        (one.plane + other.plane) / 2,
+        (one.along + other.along) / 2,
+        (one.log_along + other.log_along) / 2,
+        (one.log_across + other.log_across) / 2,
+        (one.contact + other.contact) / 2,
     )
 
 

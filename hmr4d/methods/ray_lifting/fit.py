@@ -60,6 +60,8 @@ class RayFitOptions:
         stand_speed: speed of a standing foot, m/s.
         passing_speed: image speed of a foot, converted to m/s, at which the contact weight has nearly vanished.
         stand_height: height of a standing foot above its rest height, meters.
+        stand_robust: scale of the Geman-McClure function of this height, in units of it; a foot that is predicted far
+            above the floor is not pulled down to it.
         floor: depth of a foot below its rest height, meters.
         length: deviation of the logarithm of a bone's length from the mean of the network predictions.
     """
@@ -71,6 +73,7 @@ class RayFitOptions:
     stand_speed: float = 0.1
     passing_speed: float = 1.2
     stand_height: float = 0.012
+    stand_robust: float = 4.0
     floor: float = 0.01
     length: float = 0.03
 
@@ -235,7 +238,8 @@ class _Problem:
         terms = [far / (1 + far / limit), wide / (1 + wide / limit)]
         feet = joints3d[:, list(FEET)]
         over = feet[..., 1] - self.rest - rest_shift.repeat_interleave(2)
-        terms.append(3 * self.stands * (over / options.stand_height).square())
+        high = (over / options.stand_height).square()
+        terms.append(3 * self.stands * high / (1 + high / options.stand_robust**2))
         terms.append((over.clamp(max=0) / options.floor).square())
         terms.append((rest_shift / 0.008).square() * len(joints3d) / 10)
         if len(joints3d) > 1:

@@ -15,12 +15,17 @@ class RayLifting(Method):
     """Lifts 2D keypoints of one calibrated camera to metric 3D motion by regression along the rays and a body fit."""
 
     name, title = "ray_lifting", "Ray lifting"
-    pipeline_class, weights = RayLiftingPipeline, WeightFiles("network")
+    pipeline_class = RayLiftingPipeline
+    weights = WeightFiles("network", added_later=("uncertainty",))
 
     def describe(self, pipeline: RayLiftingPipeline) -> dict[str, Any]:
         network = pipeline.network
         return {
-            "network": {"dim": network.dim, "dilations": list(network.dilations)},
+            "network": {
+                "dim": network.dim,
+                "dilations": list(network.dilations),
+                "uncertainty": network.uncertainty.dim if network.uncertainty is not None else 0,
+            },
             "fps": pipeline.fps,
             "foot_heights": dict(pipeline.foot_heights),
             "calibration": dict(pipeline.calibration),

@@ -7,6 +7,7 @@ from hmr4d.nn.training import PipelineModule
 
 
 class RayLiftingModule(PipelineModule):
-    """Trains and tests a `RayLiftingPipeline`."""
+    """Trains and tests a `RayLiftingPipeline`; `freeze=joints` trains the network of the expected errors alone."""
 
     weights = RayLifting.weights
+    freeze_groups = {"none": (), "joints": ("embed", "blocks", "norm", "head")}

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hmr4d.methods.ray_lifting.features import NUM_FEATURES, NUM_OUTPUTS
+from hmr4d.methods.ray_lifting.uncertainty import UncertaintyNetwork
 
 
 class TimeConvolution(nn.Module):
@@ -61,6 +62,7 @@ class RayNetwork(nn.Module):
         num_features, num_outputs: input and output features per frame.
         dim: width of the blocks.
         dilations: dilation of each block, frames.
+        uncertainty: width of the network of the expected errors, which is trained afterward; 0: there is none.
     """
 
     def __init__(
@@ -70,6 +72,7 @@ class RayNetwork(nn.Module):
         num_outputs: int = NUM_OUTPUTS,
         dim: int = 256,
         dilations: Sequence[int] = (1, 2, 4, 8, 16, 2, 1),
+        uncertainty: int = 0,
     ) -> None:
         super().__init__()
         self.num_features, self.num_outputs, self.dim, self.dilations = num_features, num_outputs, dim, tuple(dilations)
@@ -79,6 +82,7 @@ class RayNetwork(nn.Module):
         self.head = nn.Linear(dim, num_outputs)
         nn.init.normal_(self.head.weight, std=0.1 / math.sqrt(dim))
         nn.init.zeros_(self.head.bias)
+        self.uncertainty = UncertaintyNetwork(uncertainty) if uncertainty else None
 
     def forward(self, features: Tensor, valid: Tensor) -> Tensor:
         """Outputs (B, L, O), float32, from features (B, L, F) and valid frames (B, L) bool."""

@@ -19,6 +19,7 @@ from hmr4d.methods.ray_lifting.features import (
     Prediction,
     RayTrack,
     averaged,
+    mirrored_back,
     mirrored_view,
     ray_track,
     read_outputs,
@@ -38,6 +39,7 @@ from hmr4d.methods.ray_lifting.network import RayNetwork
 from hmr4d.methods.ray_lifting.ray_frame import FEET, RayFrame
 from hmr4d.methods.ray_lifting.requests import check_tracks, rigs_for_all
 from hmr4d.methods.ray_lifting.samples import draw_errors, moved
+from hmr4d.methods.ray_lifting.uncertainty import error_sizes, evidence, own_log_sizes, size_scores
 from hmr4d.motion.ground_contact import rest_heights
 from hmr4d.motion.motion import MotionBatch, Provenance
 from hmr4d.motion.tracks import join, reflected_frames, resample_motion, resample_track, window_starts
@@ -46,8 +48,10 @@ from hmr4d.utils.precision import full_precision
 WINDOW, OVERLAP = 240, 60  # frames; windows of long tracks
 BONE_WINDOWS = 8  # windows of a long track that determine the bone lengths
 _NO_SIZE = ("root", "bones", "stands")  # joined and resampled quantities that are not logarithms of meters
-# Measured on validation clips by benchmarks/lifting_cameras.py with all its types of 2D input.
-CALIBRATION = {"sigma_along": 0.99, "sigma_across": 1.54, "sigma": 2.25, "uncertainty": 2.25}
+SIZES = ("sigma_along", "sigma_across", "sigma")  # order of the expected errors
+SCORED_FRAMES = 4  # every fourth frame trains the expected errors; neighbors tell nearly the same
+# Of a network without `uncertainty`, measured on validation clips by benchmarks/lifting_cameras.py.
+CALIBRATION = {"sigma_along": 0.99, "sigma_across": 1.54, "sigma": 2.25}
 
 
 class RayLiftingPipeline(Pipeline):
@@ -104,10 +108,44 @@ class RayLiftingPipeline(Pipeline):
         """Loss terms by name on a batch of `RayBatches`."""
         del draws
         rig, valid = Rig(batch["size"], batch["K4"], batch["T_w2c"]), batch["valid"]
+        if self.network.uncertainty is not None:
+            return self._uncertainty_loss(batch, rig, valid)
         with torch.no_grad():
             track = ray_track(rig, batch["kp2d_obs"], batch["conf"], batch["rest"], fps=self.fps, valid=valid)
         predicted = self.predict(track, valid)
         return loss_terms(predicted, track, batch["joints3d"], batch["contact"], valid, self.training_options)
+
+    def _uncertainty_loss(self, batch: dict[str, Any], rig: Rig, valid: Tensor) -> dict[str, Tensor]:
+        """Loss of the network of the expected errors; the prediction of the joints is used as it is.
+
+        Feet are assumed at the heights of lifting, not at the true ones, so these errors count, too.
+        """
+        with torch.no_grad():
+            track, predicted, other = self._predict_twice(rig, batch["kp2d_obs"], batch["conf"], valid)
+            known = evidence(track, predicted, other, valid, fps=self.fps)
+            errors = error_sizes(predicted, track, batch["joints3d"])
+        some = slice(None, None, SCORED_FRAMES)
+        log_sizes = self._log_sizes(predicted, known)
+        scores = [
+            (size_scores(sizes[:, some], errors[:, some]).mean(-1) * valid[:, some]).sum() / valid[:, some].sum()
+            for sizes in (log_sizes, own_log_sizes(predicted))
+        ]
+        return {"loss": scores[0], "own_scales": scores[1]}
+
+    def _predict_twice(
+        self, rig: Rig, kp2d: Tensor, conf: Tensor, valid: Tensor
+    ) -> tuple[RayTrack, Prediction, Prediction]:
+        """The track in the ray frame, the mean of the predictions for it and for its mirror image, and the former
+        alone."""
+        seen, rest = (rig, kp2d, conf), self.rest.to(kp2d)
+        track, mirrored = (ray_track(*v, rest, fps=self.fps, valid=valid) for v in (seen, mirrored_view(*seen)))
+        one = self.predict(track, valid)
+        return track, averaged(one, mirrored_back(self.predict(mirrored, valid))), one
+
+    def _log_sizes(self, predicted: Prediction, known: Tensor) -> Tensor:
+        """Logarithms of the expected errors (B, L, 22, 3) in the order of SIZES, before calibration."""
+        own, network = own_log_sizes(predicted), self.network.uncertainty
+        return own if network is None else own + network(known)
 
     # --- lifting ---------------------------------------------------------------------------------------------------
 
@@ -199,12 +237,11 @@ class RayLiftingPipeline(Pipeline):
         starts = window_starts(kp2d.shape[1], WINDOW, OVERLAP)
         shape = self._shape(kp2d, conf, depth, camera, starts)
         errors = [draw_errors(kp2d.shape[1], self.fps, seed) for seed in drawn]
-        scales = {key: self.calibration[f"sigma_{key}"] for key in ("along", "across")}
         parts: dict[str, Tensor] = {}
         shapes: list[Shape | None] = []
         for start in starts:
-            frame, predicted = self._window(kp2d, conf, depth, camera, start)
-            others = [moved(predicted, error[start : start + WINDOW], **scales) for error in errors]
+            frame, predicted, log_sizes = self._window(kp2d, conf, depth, camera, start)
+            others = [moved(predicted, error[start : start + WINDOW], log_sizes.exp()) for error in errors]
             keeps = len(starts) > 1
             bodies = [
                 fit_body(one, frame, self.rest, shape, fps=self.fps, options=self.fit, fixed_lengths=keeps)
@@ -212,7 +249,8 @@ class RayLiftingPipeline(Pipeline):
             ]
             shapes = [body.shape for body in bodies]
             now = {"root": torch.stack([b.root for b in bodies], 1), "bones": torch.stack([b.bones for b in bodies], 1)}
-            now |= self._uncertainty(predicted)
+            sizes = dict(zip(SIZES, log_sizes[0].unbind(-1), strict=True))
+            now |= {**sizes, "uncertainty": sizes["sigma"], "stands": torch.sigmoid(predicted.contact[0])}
             parts = {key: _joined(parts.get(key), value.cpu(), start) for key, value in now.items()}
         parts = {key: resample_motion(x[None, :own], self.fps, rate, length)[0] for key, x in parts.items()}
         parts = {key: x if key in _NO_SIZE else x.exp() for key, x in parts.items()}
@@ -223,14 +261,16 @@ class RayLiftingPipeline(Pipeline):
 
     def _window(
         self, kp2d: Tensor, conf: Tensor, depth: Tensor, camera: Rig, start: int
-    ) -> tuple[RayFrame, Prediction]:
-        """The ray frame of a window, and the combined prediction of the network (original and mirrored) and the
-        detector."""
+    ) -> tuple[RayFrame, Prediction, Tensor]:
+        """The ray frame of a window, the combined prediction of the network (original and mirrored) and the detector,
+        and the logarithms of its calibrated error sizes (1, L, 22, 3)."""
         window = slice(start, start + WINDOW)
-        seen = camera, kp2d[:, window], conf[:, window]
-        tracks = [ray_track(*view, self.rest.to(kp2d), fps=self.fps) for view in (seen, mirrored_view(*seen))]
-        predictions = [self.predict(track, torch.ones_like(track.pixel, dtype=torch.bool)) for track in tracks]
-        return tracks[0].frame, with_depth(averaged(*predictions), tracks[0].frame, depth[:, window])
+        valid = torch.ones_like(conf[:, window, 0], dtype=torch.bool)
+        track, predicted, one = self._predict_twice(camera, kp2d[:, window], conf[:, window], valid)
+        known = evidence(track, predicted, one, valid, fps=self.fps)
+        factors = predicted.along.new_tensor([self.calibration[name] for name in SIZES])
+        log_sizes = self._log_sizes(predicted, known) + factors.log()
+        return track.frame, with_depth(predicted, track.frame, depth[:, window]), log_sizes
 
     def _shape(self, kp2d: Tensor, conf: Tensor, depth: Tensor, camera: Rig, starts: Sequence[int]) -> Shape:
         """Constant shape of the body: the mean over windows of a track.
@@ -241,7 +281,7 @@ class RayLiftingPipeline(Pipeline):
         chosen = [starts[k * len(starts) // count] for k in range(count)]
         sums, total, hubs = kp2d.new_zeros(NUM_LENGTHS), kp2d.new_zeros(NUM_LENGTHS), []
         for start in chosen:
-            frame, predicted = self._window(kp2d, conf, depth, camera, start)
+            frame, predicted, _ = self._window(kp2d, conf, depth, camera, start)
             lengths, weights = (x[0] for x in log_lengths(predicted, frame))
             hubs.append(hub_shapes(predicted, frame)[0])
             if len(starts) > 1:
@@ -250,15 +290,6 @@ class RayLiftingPipeline(Pipeline):
                 lengths = lengths if fitted is None else fitted.lengths
             sums, total = sums + weights * lengths, total + weights
         return Shape(sums / total.clamp(min=1e-9), alike_on_both_sides(torch.stack(hubs).mean(0)))
-
-    def _uncertainty(self, predicted: Prediction) -> dict[str, Tensor]:
-        """Logarithms of calibrated error sizes (L, 22) and probabilities of standing feet (L, 4), from a prediction
-        (1, L, ...)."""
-        along, across = predicted.log_along[0].exp(), predicted.log_across[0].exp()
-        own = (along * across).sqrt()  # correlates better with errors than either scale: poor 2D also means poor depth
-        sizes = {"sigma_along": along, "sigma_across": across, "sigma": own, "uncertainty": own}
-        sizes = {key: (self.calibration[key] * x).log() for key, x in sizes.items()}
-        return {**sizes, "stands": torch.sigmoid(predicted.contact[0])}
 
 
 def _joined(before: Tensor | None, now: Tensor, start: int) -> Tensor:

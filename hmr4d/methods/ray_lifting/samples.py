@@ -29,9 +29,9 @@ def _unit(x: Tensor) -> Tensor:
     return x / x.square().mean().sqrt().clamp(min=1e-6)
 
 
-def moved(predicted: Prediction, errors: Tensor, *, along: float, across: float) -> Prediction:
-    """A prediction (1, L, ...) shifted by errors (L, 22, 3), in units of the predicted scales times factors."""
+def moved(predicted: Prediction, errors: Tensor, sizes: Tensor) -> Prediction:
+    """A prediction (1, L, ...) shifted by errors (L, 22, 3) of unit variance, times standard deviations (1, L, 22, 2+)
+    along and across the ray, meters."""
     errors = errors.to(predicted.along)[None]
-    wide = across / 2**0.5 * predicted.log_across.exp()[..., None] * errors[..., :2]
-    far = along * predicted.log_along.exp() * errors[..., 2]
-    return replace(predicted, plane=predicted.plane + wide, along=predicted.along + far)
+    wide = sizes[..., 1:2] / 2**0.5 * errors[..., :2]
+    return replace(predicted, plane=predicted.plane + wide, along=predicted.along + sizes[..., 0] * errors[..., 2])

@@ -48,7 +48,7 @@ def test_one_view_starts_several_in_training_only(tmp_path: Path) -> None:
     path, pipeline = checkpoint(single, tmp_path / "stage1.ckpt"), tiny_pipeline()
     with pytest.raises(ValueError, match=r"stage1\.ckpt does not fit this network: missing embed_other"):
         WEIGHTS.load(pipeline, path)
-    WEIGHTS.load(pipeline, path, may_start_views=True)
+    WEIGHTS.load(pipeline, path, is_start=True)
     state = pipeline.denoiser.state_dict()
     assert all(torch.equal(state[k], v) for k, v in single.state_dict().items())
     new = {k for k in state if k not in single.state_dict()}

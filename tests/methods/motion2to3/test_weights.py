@@ -148,7 +148,7 @@ def test_single_view_checkpoint_starts_several_views(tmp_path: Path, caplog: pyt
     pipeline = tiny_pipeline(other(tiny_denoiser()))
     before = {key: value.clone() for key, value in pipeline.denoiser.state_dict().items()}
     with caplog.at_level(logging.INFO):
-        WEIGHTS.load(pipeline, tmp_path / "2d.ckpt", may_start_views=True)
+        WEIGHTS.load(pipeline, tmp_path / "2d.ckpt", is_start=True)
     assert "are new" in caplog.text
     assert same(source, pipeline.denoiser)
     for key in set(before) - set(source.state_dict()):

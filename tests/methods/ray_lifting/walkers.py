@@ -44,7 +44,7 @@ def tiny_pipeline(**options: object) -> RayLiftingPipeline:
 class Knows(nn.Module):
     """Answers with outputs (1, L, NUM_OUTPUTS) that are set to what it knows, to all else with their mirror image."""
 
-    num_features, num_outputs = NUM_FEATURES, NUM_OUTPUTS
+    num_features, num_outputs, uncertainty = NUM_FEATURES, NUM_OUTPUTS, None
 
     def __init__(self, known: Tensor, outputs: Tensor) -> None:
         super().__init__()
