@@ -131,7 +131,7 @@ def test_a_release_without_the_settings_of_later_versions_loads_as_before(tmp_pa
     encoder = {"name": "hash", "folder": None, "dim": TEXT_DIM}
     METHOD.save(tmp_path, written, {"network": network, "text_encoder": encoder}, {"licence": "free"})
     config = json.loads((tmp_path / CONFIG_NAME).read_text())
-    for key in ("network_class", "joint_convention", "metres_per_unit"):
+    for key in ("network_class", "joint_convention", "meters_per_unit"):
         del config[key]
     for key in ("spacing", "action_pull", "smooth", "rigid_bones", "plant_feet"):
         del config["sampling"][key]
