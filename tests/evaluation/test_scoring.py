@@ -129,7 +129,7 @@ def motion_of(joints3d: torch.Tensor) -> Motion:
     [
         (torch.zeros(30, 24, 3), r"repeat 0, items 0 to 39.*Motion 0 has shape \(30, 24, 3\)"),
         (torch.full((30, 22, 3), torch.inf), "repeat 0, items 0 to 39.*not finite"),
-        (None, "repeat 0, item 0\) has 9 feature rows, one less than frames at 20 fps; evaluator 'small' needs 24"),
+        (None, r"repeat 0, item 0\) has 9 feature rows, one less than frames at 20 fps; evaluator 'small' needs 24"),
     ],
 )
 def test_motions_that_cannot_be_scored_are_named(
