@@ -63,18 +63,18 @@ def cleaned(detections: Sequence[Detection]) -> list[Detection]:
 
 def _confidences(written: NDArray[np.float64]) -> NDArray[np.float64]:
     """Confidences (N, J) of values as written: percent become shares, and depths 1."""
-    is_told = np.isfinite(written) & (written != 0) & (written != -1)
-    told = written[is_told]
-    middle = float(np.median(np.abs(told))) if told.size else 0.0
-    if told.size and float((told < 0).mean()) > _DEPTHS or middle > _PERCENT[1]:
+    is_given = np.isfinite(written) & (written != 0) & (written != -1)
+    given = written[is_given]
+    middle = float(np.median(np.abs(given))) if given.size else 0.0
+    if given.size and float((given < 0).mean()) > _DEPTHS or middle > _PERCENT[1]:
         logger.warning(
             "The third value of joints lies between %.4g and %.4g: a depth, no confidence. The joints count as found.",
-            told.min(),
-            told.max(),
+            given.min(),
+            given.max(),
         )
-        return np.where(is_told, 1.0, written)
-    if middle > _PERCENT[0] and told.min() > 0 and told.max() <= _PERCENT[1]:
-        logger.warning("Confidences lie between %.4g and %.4g; taken as percent.", told.min(), told.max())
+        return np.where(is_given, 1.0, written)
+    if middle > _PERCENT[0] and given.min() > 0 and given.max() <= _PERCENT[1]:
+        logger.warning("Confidences lie between %.4g and %.4g; taken as percent.", given.min(), given.max())
         return np.where(written == -1, written, written / 100)
     return written
 
