@@ -101,6 +101,9 @@ def load_motion_npz(path: str | os.PathLike[str]) -> Motion:
             f"{path} lacks {', '.join(missing)}; it has {printable(', '.join(sorted(content)))[:200] or 'nothing'}. "
             "See docs/motion_format.md for the keys of a motion file."
         )
+    if several := [key for key in ("version", "fps", "text", "skeleton", "metadata") if content[key].size != 1]:
+        shape = tuple(content[several[0]].shape)
+        raise ValueError(f"{path} contains an unreadable value: {several[0]} has shape {shape}, expected one value.")
     try:
         version, fps = int(content["version"].item()), checked_fps(content["fps"].item())
         text, name = str(content["text"].item()), str(content["skeleton"].item())

@@ -100,6 +100,8 @@ def read_json_layout(content: Any, layout: str) -> DetectionTable:
         content: as `json.load` returns it.
         layout: layout name from `sniff_json`.
     """
+    if isinstance(content, list) and content and not any(content):  # nobody in any frame
+        return DetectionTable([], layout)
     found = sniff_json(content)
     fits = {
         "coco": ("coco", "alphapose"),

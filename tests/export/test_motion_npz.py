@@ -111,6 +111,14 @@ def test_damaged_file(tmp_path):
         load_motion_npz(path)
 
 
+def test_a_list_in_the_place_of_a_value_is_named(tmp_path):
+    save_motion_npz(tmp_path / "m.npz", as_motion(np.zeros((2, 22, 3)), fps=20))
+    with np.load(tmp_path / "m.npz") as archive:
+        np.savez(tmp_path / "m.npz", **{**archive, "fps": np.array([20.0, 20.0])})
+    with pytest.raises(ValueError, match=r"fps has shape \(2,\), expected one value"):
+        load_motion_npz(tmp_path / "m.npz")
+
+
 def test_a_damaged_archive_directory_is_reported(tmp_path):
     path = tmp_path / "m.npz"
     save_motion_npz(path, as_motion(joints(), fps=20))

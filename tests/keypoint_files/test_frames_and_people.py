@@ -115,6 +115,11 @@ def test_confidences_in_percent_become_shares(tmp_path: Path, caplog: pytest.Log
     assert (track.kp2d_conf == 1).all()
 
 
+def test_a_list_of_empty_frames_has_nobody(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="nobody was detected in any frame"):
+        everybody(saved(tmp_path, [[] for _ in range(12)]))
+
+
 def test_entries_that_are_there_twice_are_one_person(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     twice = [{"frame": f, "keypoints": p.tolist()} for f, p in enumerate(POINTS) for _ in range(2)]
     (track,) = everybody(saved(tmp_path, twice))
