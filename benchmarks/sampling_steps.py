@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 
 from hmr4d.data.store import MotionStore
-from hmr4d.evaluation.action_recognition import LabelledMotion, obtain_classifier, training_for
+from hmr4d.evaluation.action_recognition import LabeledMotion, obtain_classifier, training_for
 from hmr4d.evaluation.motion_quality import score_motion
 from hmr4d.evaluation.prompt_sets import caption_set, real_motion
 from hmr4d.evaluation.quality_models import load_model
@@ -41,7 +41,7 @@ def main() -> None:
     prompts = caption_set(store, args.split, (model.min_seconds, model.max_seconds), args.limit)
     order = sorted(range(len(prompts)), key=lambda i: prompts.seconds[i])
 
-    def row(name: str, motion: LabelledMotion, seconds: float | None) -> str:
+    def row(name: str, motion: LabeledMotion, seconds: float | None) -> str:
         scores = score_motion(classifier, motion)
         right = sum(a == b for a, b in zip(scores.wanted, scores.predicted, strict=True)) / len(scores.wanted)
         values = [f"{float(scores.physical[key].nanmean()):.2f}" for key in COLUMNS]
@@ -61,7 +61,7 @@ def main() -> None:
             )
             clips |= {i: motion.joints3d for i, motion in zip(part, out, strict=True)}
         spent = (time.process_time() - start) / len(prompts)
-        made = LabelledMotion([clips[i] for i in range(len(prompts))], prompts.contents, model.fps)
+        made = LabeledMotion([clips[i] for i in range(len(prompts))], prompts.contents, model.fps)
         print(row(str(steps), made, spent), flush=True)
 
 
