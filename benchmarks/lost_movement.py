@@ -12,6 +12,7 @@ import argparse
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -93,7 +94,8 @@ def main() -> None:
     known.add_argument("--weights", default="motion2to3-everyday")
     known.add_argument("--guided", type=float, nargs="+", default=[0.1], help="shares of the steps with guidance")
     args = known.parse_args()
-    store, model = MotionStore.open(args.store), load_pipeline(args.weights)
+    store = MotionStore.open(args.store)
+    model: Any = load_pipeline(args.weights)
     model.sampling = replace(model.sampling, smooth=False, rigid_bones=False, plant_feet=False)
     prompts = caption_set(store, args.split, (model.min_seconds, model.max_seconds), args.limit)
     real = real_motion(store, args.split, prompts).clips
