@@ -186,6 +186,7 @@ def test_tasks_take_the_settings_of_their_checkpoint(inputs: Path, tmp_path: Pat
         "trainer.accelerator=cpu",
         "prompts=[walk]",
         "seconds=2",
+        "pipeline.sampling.num_inference_steps=1",
     ]
     run(compose_config(task))
     saved = OmegaConf.load(tmp_path / "out/config.yaml")
