@@ -44,7 +44,7 @@ def read_motion_source(path: Path) -> Motion:
 
 def _with_command(words: str) -> str:
     """Words of a reader; options in them are explained, since the commands that read here do not have them."""
-    return f"{words} (Options of hmr4d reference convert, which writes a motion file.)" if " --" in words else words
+    return f"{words} (Options of hmr4d reference import, which writes a motion file.)" if " --" in words else words
 
 
 def _is_foreign(path: Path) -> bool:

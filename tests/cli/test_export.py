@@ -111,9 +111,7 @@ def test_options_of_another_command_are_told_as_such(tmp_path: Path, caplog: pyt
     np.savez(tmp_path / "a.npz", poses=np.zeros((30, 72)), trans=np.zeros((30, 3)), betas=np.zeros(10))
     assert main([str(tmp_path / "a.npz"), "--out", str(tmp_path / "out")]) == 0
     (told,) = [record.getMessage() for record in caplog.records if "no frame rate" in record.getMessage()]
-    assert told.endswith(
-        "--fps-in sets another rate. (Options of hmr4d reference convert, which writes a motion file.)"
-    )
+    assert told.endswith("--fps-in sets another rate. (Options of hmr4d reference import, which writes a motion file.)")
 
 
 def test_a_motion_with_z_up_is_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
