@@ -116,7 +116,7 @@ def read_json_layout(content: Any, layout: str) -> DetectionTable:
         raise ValueError("its content is none of the known layouts, or empty. docs/lift.md shows them.")
     if layout != "auto" and found not in fits.get(layout, ("coco", "alphapose", "mmpose", "vitpose")):
         raise ValueError(f"its content is {found}, not {layout}. Leave the format out to have it found.")
-    if found == "vitpose" and _is_rows_first(content["keypoints"]):
+    if found == "vitpose" and isinstance(content, Mapping) and _is_rows_first(content["keypoints"]):
         names = joint_names(content.get("skeleton"))
         return DetectionTable(_rows_first(content["keypoints"]), "vitpose", "coco17", joint_names=names)
     meta = content.get("meta_info") if isinstance(content, Mapping) else None
