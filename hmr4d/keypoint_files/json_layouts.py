@@ -100,7 +100,7 @@ def read_json_layout(content: Any, layout: str) -> DetectionTable:
         content: as `json.load` returns it.
         layout: layout name from `sniff_json`.
     """
-    if isinstance(content, list) and content and not any(content):  # nobody in any frame
+    if _has_nobody(content):
         return DetectionTable([], layout)
     found = sniff_json(content)
     fits = {
@@ -131,6 +131,11 @@ def read_json_layout(content: Any, layout: str) -> DetectionTable:
         fps = frame_rate_of(next((v for k in ("fps", "frame_rate") if (v := content.get(k)) is not None), None))
     times = _times_of([f.entry for f in frames], numbers, fps)
     return DetectionTable(detections, layout, skeleton, fps, names, has_placeholders, image_sizes(content), times)
+
+
+def _has_nobody(content: Any) -> bool:
+    """Whether content is a list of empty frames."""
+    return isinstance(content, list) and bool(content) and not any(content)
 
 
 def people_in(content: Any, frame: int) -> tuple[list[Detection], tuple[str, ...] | None, bool]:
