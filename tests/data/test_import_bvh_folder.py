@@ -195,6 +195,9 @@ def test_joint_maps_from_yaml(tmp_path):
     path.write_text("[1, 2")
     with pytest.raises(ValueError, match="is no YAML"):
         load_joint_map(str(path))
+    path.write_text("pel\tvis:\n")
+    with pytest.raises(ValueError, match=r"'pel\\tvis'"):  # no control character reaches a terminal
+        load_joint_map(str(path))
 
 
 def test_units():

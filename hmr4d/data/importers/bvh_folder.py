@@ -20,7 +20,7 @@ from hmr4d.motion_files.side_files import read_side_file
 from hmr4d.utils.files import is_shown
 from hmr4d.utils.parallel import default_jobs
 from hmr4d.utils.progress import progress
-from hmr4d.utils.text_files import read_yaml
+from hmr4d.utils.text_files import printable, read_yaml
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ def load_joint_map(name_or_file: str) -> JointMap:
     try:
         return joint_map_from_dict(path.stem, table)
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+        raise ValueError(f"{path}: {printable(str(error))}") from error
 
 
 def _clip_names(root: Path) -> dict[str, Path]:
