@@ -25,6 +25,7 @@ _AXES = "XYZ"
 _IGNORED_BONE_WORDS = ("id", "limits", "bodymass", "cofmass")
 _SECTIONS = ("version", "name", "units", "documentation", "root", "bonedata", "hierarchy", "skin")
 ROOT = "root"
+MOST_UNITS = 1e6  # of an inch in a unit of length, and of units in an inch
 
 
 class AsfAmcError(ValueError):
@@ -242,8 +243,9 @@ class _AsfParser:
         for line, words in self.section("units"):
             if words[0] == "length":
                 length_unit = float(self.numbers(line, words[1:], 1, "length")[0])
-                if not length_unit > 0:
-                    raise self.fail(line, f"the unit of length must be more than 0, found {length_unit}")
+                if not 1 / MOST_UNITS <= length_unit <= MOST_UNITS:
+                    limits = f"between {1 / MOST_UNITS:g} and {MOST_UNITS:g}"
+                    raise self.fail(line, f"the unit of length must be {limits}, found {length_unit:g}")
             elif words[0] == "angle":
                 if words[1:] not in (["deg"], ["rad"]):
                     raise self.fail(line, f"angle must be deg or rad, found '{' '.join(words[1:])[:40]}'")
