@@ -22,12 +22,13 @@ from hmr4d.evaluation.cards import GENERATED, GROUND_TRUTH, ResultCard
 from hmr4d.evaluation.generations import GenerationFolder
 from hmr4d.evaluation.text_to_motion_data import Job
 from hmr4d.evaluation.text_to_motion_test import evaluator_files
-from hmr4d.evaluators.evaluator import Evaluator, EvaluatorRecipe
+from hmr4d.evaluators.evaluator import Evaluator
 from hmr4d.export.motion_npz import load_motion_npz
 from hmr4d.methods.registry import get_method
 from hmr4d.motion.motion import MotionBatch
 from hmr4d.representation.hml263 import load_statistics
 from tests.data.tiny_store import write_store
+from tests.evaluators.tiny_evaluator import RECIPE
 
 COUNT, REPEATS, VARIED, SAMPLES = 34, 2, 1, 3
 JOBS = REPEATS * (COUNT + VARIED * (SAMPLES - 1))
@@ -40,19 +41,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     frames = {f"clip{n:02d}": 30 + n % 7 for n in range(COUNT)}
     write_store(folder / "bandai_namco", frames, splits=dict.fromkeys(frames, "test"), text_cache=False)
     torch.manual_seed(0)
-    recipe = EvaluatorRecipe(
-        name="small",
-        variant="corrected_hips",
-        min_rows=24,
-        text="tokens",
-        text_encoder="hash",
-        text_dim=32,
-        movement_hidden=16,
-        movement_dim=16,
-        motion_hidden=16,
-        text_hidden=16,
-        embed_dim=8,
-    )
+    recipe = replace(RECIPE, name="small")
     statistics = replace(load_statistics("hml263_evaluator"), variant="corrected_hips")
     Evaluator(recipe, statistics).save(folder / "checkpoints" / "hmr4d" / "evaluator-bandai")
     for seed, name in enumerate(("model", "other")):
