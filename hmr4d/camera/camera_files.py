@@ -35,6 +35,8 @@ logger = logging.getLogger(__name__)
 HIGHEST = 100.0  # meters; numbers above are other units
 _WIDEST, _NARROWEST = 0.1, 100.0  # focal length by image side; others are millimeters, shares or other units
 _FAR_FROM_MIDDLE, _SAME_SHARE = 0.1, 0.03  # of the image; principal points of images of another size
+_FARTHEST_FROM_MIDDLE = 0.2  # of the image; principal points of cameras are nearer, unless the image is cropped
+_SQUARE = 0.1  # logarithm of fx / fy; pixels of cameras are square
 _SHORTEST_FOV, _LONGEST_FOV = math.pi, 175.0  # degrees; smaller numbers are radians
 _ROTATION_ROUNDING = 2e-3  # entries of R R^T - 1 of matrices written with three decimals
 _RADIANS = math.pi / 2
@@ -206,6 +208,14 @@ def read_intrinsics(section: Section) -> tuple[tuple[int, int], Tensor, Tensor]:
     fx, fy, cx, cy = K4.tolist()
     if not (fx > 0 and fy > 0 and 0.5 < fx / fy < 2):
         raise ValueError(f"the focal lengths are {fx:g} and {fy:g}; expected two similar positive numbers of pixels.")
+    if abs(math.log(fx / fy)) > _SQUARE:
+        logger.warning(
+            "The focal lengths fx = %g and fy = %g differ by %.0f %%; cameras have equal ones. Check them, unless the "
+            "image is stretched.",
+            fx,
+            fy,
+            100 * abs(max(fx, fy) / min(fx, fy) - 1),
+        )
     if fx < _WIDEST * max(size):
         raise ValueError(f"the focal length is {fx:g} pixels for an image {size[0]} wide; expected pixels, not mm.")
     if fx > _NARROWEST * max(size):
@@ -231,6 +241,18 @@ def _check_principal_point(cx: float, cy: float, size: tuple[int, int]) -> None:
         raise ValueError(
             f"{where} is the middle of an image of {2 * cx:.0f} x {2 * cy:.0f} pixels, not of {size[0]} x {size[1]}. "
             "Calibrate at the size of the images, or scale K to it."
+        )
+    off = [abs(share - 0.5) for share in shares]
+    if max(off) > _FARTHEST_FROM_MIDDLE and max(abs(cy / size[0] - 0.5), abs(cx / size[1] - 0.5)) < _FAR_FROM_MIDDLE:
+        raise ValueError(
+            f"{where} is far from the middle of the image of {size[0]} x {size[1]} pixels; cx and cy, or width and "
+            "height, seem to be swapped."
+        )
+    if max(off) > _FARTHEST_FROM_MIDDLE:
+        logger.warning(
+            "T%s is far from the middle of the image of %d x %d pixels. Check cx and cy, unless the image is cropped.",
+            where[1:],
+            *size,
         )
 
 

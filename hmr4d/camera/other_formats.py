@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,24 +31,15 @@ _COLMAP: Mapping[str, tuple[int, int]] = {
     "OPENCV": (2, 4),
     "FULL_OPENCV": (2, 8),
 }
-_WIDTH = ("image_width", "imageWidth", "image_Width", "width", "w")
-_HEIGHT = ("image_height", "imageHeight", "image_Height", "height", "h")
-_SIZE = ("size", "image_size", "imageSize", "img_size", "resolution")
-_MATRIX = (
-    "camera_matrix",
-    "cameraMatrix",
-    "Camera_Matrix",
-    "CameraMatrix",
-    "matrix",
-    "intrinsic_matrix",
-    "mtx",
-    "K",
-    "k",
-)
-_DISTORTION = (
-    "distortion_coefficients", "Distortion_Coefficients", "distCoeffs", "dist_coeffs", "distortion_coeffs",
-    "distortions", "dist_coefs", "dist", "D", "d",
-)  # fmt: skip
+# Keys in lower case without signs, see `_plain`.
+_WIDTH = ("imagewidth", "width", "w")
+_HEIGHT = ("imageheight", "height", "h")
+_SIZE = ("size", "imagesize", "imgsize", "resolution")
+_MATRIX = ("cameramatrix", "matrix", "intrinsicmatrix", "mtx", "k")
+_DISTORTION = re.compile(r"d|(?:lens|camera)?dist(?!.*model$).*")  # distCoef, dist_coeffs, lens_distortion ...
+_SEPARATE = ("k1", "k2", "p1", "p2", "k3")  # coefficients with a key each
+_FISHEYE = ("fisheye", "fisheyemodel", "isfisheye")
+_UNKNOWN = "another program"
 _STRAIGHT_MODELS = ("", "plumb_bob", "rational_polynomial", "radtan", "pinhole", "opencv", "none")
 
 
@@ -112,7 +103,7 @@ def read_lenses(path: Path, what: str = "Calibration") -> dict[str, LensCalibrat
         content = load_unique_yaml(text, path.name)
     except ValueError:
         return {}
-    return _mapped(content, "ROS") if _is_other(content) else {}
+    return _mapped(content, _UNKNOWN) if _is_other(content) else {}
 
 
 def other_camera(path: Path, what: str) -> str | None:
@@ -164,10 +155,13 @@ def with_intrinsics(values: Any, folder: Path) -> Any:
             f"'intrinsics' names {printable(given['file'])[:80]}, which is no calibration of OpenCV, ROS, EasyMocap, "
             "Pose2Sim, Kalibr or COLMAP."
         )
-    name = str(given["camera"]) if given.get("camera") is not None else next(iter(lenses))
-    if name not in lenses or (len(lenses) > 1 and "camera" not in given):
+    wanted = given.get("camera")
+    name = next(iter(lenses)) if wanted is None and len(lenses) == 1 else _named(wanted, lenses)
+    if name is None:
+        asked_for = "" if wanted is None else f" has no camera {printable(str(wanted))[:40]}; it"
         raise ValueError(
-            f"'intrinsics' has cameras {_listed(lenses)}; select one: {{file: {given['file']}, camera: ...}}."
+            f"'intrinsics'{asked_for} has cameras {_listed(lenses)}; select one: "
+            f"{{file: {given['file']}, camera: ...}}."
         )
     known = lenses[name].values
     rest = {key: value for key, value in values.items() if key != "intrinsics"}
@@ -176,6 +170,14 @@ def with_intrinsics(values: Any, folder: Path) -> Any:
     if twice := [key for key in (*known, "fov_deg", "vfov_deg") if key in rest]:
         raise ValueError(f"it has {twice[0]} in addition to intrinsics, which already contains it. Remove one of them.")
     return {**known, **rest}
+
+
+def _named(wanted: Any, lenses: Mapping[str, Any]) -> str | None:
+    """The name of the wanted camera; YAML reads the name 01 as the number 1."""
+    if wanted is None or str(wanted) in lenses:
+        return None if wanted is None else str(wanted)
+    same = [name for name in lenses if isinstance(wanted, int) and name.isdecimal() and int(name) == wanted]
+    return same[0] if len(same) == 1 else None
 
 
 def _listed(lenses: Mapping[str, Any]) -> str:
@@ -196,21 +198,46 @@ def _toml(text: str) -> Any:
         raise ValueError(f"it is no TOML file ({printable(str(error))}).") from error
 
 
+def _plain(key: Any) -> str:
+    """A key in lower case without signs: Camera_Matrix and cameraMatrix are cameramatrix."""
+    return re.sub(r"[\W_]", "", str(key)).lower()
+
+
+def _value(content: Mapping[str, Any], keys: Sequence[str]) -> Any:
+    """The first value that is not null under one of the keys, in any spelling; None without one."""
+    plain = {_plain(key): value for key, value in content.items()}
+    return next((plain[key] for key in keys if plain.get(key) is not None), None)
+
+
+def _distortions(content: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of a camera that are coefficients of its distortion, by their keys as written."""
+    return {
+        str(key): value
+        for key, value in content.items()
+        if _DISTORTION.fullmatch(_plain(key)) and isinstance(value, (list, Mapping))
+    }
+
+
 def _is_other(content: Any) -> bool:
-    """Whether a mapping is of ROS, Kalibr or EasyMocap rather than of a camera file."""
+    """Whether a mapping is of ROS, Kalibr, EasyMocap ... rather than of a camera file."""
     if not isinstance(content, Mapping):
         return False
     if any(isinstance(v, Mapping) and {"intrinsics", "distortion_coeffs"} <= v.keys() for v in content.values()):
         return True
-    has_matrix = any(k in content for k in _MATRIX if k != "K") or any(str(k).startswith("K_") for k in content)
-    return has_matrix or ("K" in content and any(k in content for k in (*_WIDTH, *_DISTORTION)))
+    if any(str(k).startswith("K_") for k in content) or isinstance(content.get("cameras"), list):
+        return True
+    names = {_plain(key) for key in content}
+    return bool(names & {*_MATRIX} - {"k"}) or ("k" in names and bool(names & {*_WIDTH, "d", "distcoef"}))
 
 
 def _mapped(content: Any, program: str) -> dict[str, LensCalibration]:
-    """The lenses in a mapping: of one camera, of several by name, or EasyMocap's K_1, dist_1 ..."""
+    """The lenses in a mapping: of one camera, of several by name or in a list, or EasyMocap's K_1, dist_1 ..."""
+    if isinstance(content, Mapping) and isinstance(content.get("cameras"), list):
+        listed = [camera for camera in content["cameras"] if isinstance(camera, Mapping)]
+        content = {str(camera.get("name", number)): camera for number, camera in enumerate(listed)}
     if not isinstance(content, Mapping):
         return {}
-    if any(k in content for k in _MATRIX):
+    if _value(content, _MATRIX) is not None:
         name = str(content.get("camera_name") or content.get("name") or "camera")
         return {name: _lens(content, program)}
     names = [str(k)[2:] for k in content if str(k).startswith("K_")]
@@ -222,7 +249,7 @@ def _mapped(content: Any, program: str) -> dict[str, LensCalibration]:
         raise ValueError("it has EasyMocap's poses of cameras (extri.yml); the lenses are in intri.yml.")
     lenses: dict[str, LensCalibration] = {}
     for name, inner in content.items():
-        if isinstance(inner, Mapping) and any(k in inner for k in _MATRIX):
+        if isinstance(inner, Mapping) and _value(inner, _MATRIX) is not None:
             lenses[str(name)] = _lens(inner, program)
         elif isinstance(inner, Mapping) and isinstance(inner.get("intrinsics"), list) and "resolution" in inner:
             numbers = _numbers(inner["intrinsics"], "intrinsics")
@@ -236,16 +263,19 @@ def _mapped(content: Any, program: str) -> dict[str, LensCalibration]:
 
 def _lens(content: Mapping[str, Any], program: str) -> LensCalibration:
     model = str(content.get("distortion_model") or content.get("camera_model") or "").lower()
-    if model not in _STRAIGHT_MODELS or content.get("fisheye") is True:
+    if model not in _STRAIGHT_MODELS or _value(content, _FISHEYE) in (True, 1):
         raise ValueError(
             f"its lens model is {printable(model)[:40] or 'fisheye'}, which is not read; expected OpenCV's pinhole "
             "model (plumb_bob, rational_polynomial). Undistort the video, and calibrate that."
         )
-    K = _numbers(next(content[k] for k in _MATRIX if k in content), "the camera matrix")
+    K = _numbers(_value(content, _MATRIX), "the camera matrix")
     if len(K) != 9:
         raise ValueError(f"its camera matrix has {len(K)} numbers; expected 3 x 3.")
-    bent = next((content[k] for k in _DISTORTION if content.get(k) is not None), [])
-    distortion = _numbers(bent, "the distortion")
+    bent = _distortions(content)
+    if len(bent) > 1:
+        raise ValueError(f"it has {' and '.join(map(printable, bent))}; expected one list of distortion coefficients.")
+    separate = [value if (value := _value(content, (key,))) is not None else 0.0 for key in _SEPARATE]
+    distortion = _numbers(next(iter(bent.values()), separate if any(separate) else []), "the distortion")
     while len(distortion) > 8 and distortion[-1] == 0:  # OpenCV's thin prisms and tilted sensors, unused
         distortion.pop()
     for length in (4, 5, 8):
@@ -254,13 +284,14 @@ def _lens(content: Mapping[str, Any], program: str) -> LensCalibration:
             break
         if len(distortion) == length:
             break
+    program = "ROS" if program == _UNKNOWN and "distortion_model" in content else program
     return LensCalibration(program, _size(content), [K[0:3], K[3:6], K[6:9]], distortion)
 
 
 def _size(content: Mapping[str, Any]) -> tuple[float, float] | None:
-    sides = next((content[k] for k in _SIZE if content.get(k) is not None), None)
+    sides = _value(content, _SIZE)
     if sides is None:
-        sides = [next((content[k] for k in keys if content.get(k) is not None), None) for keys in (_WIDTH, _HEIGHT)]
+        sides = [_value(content, keys) for keys in (_WIDTH, _HEIGHT)]
         if None in sides:
             return None
     numbers = _numbers(sides, "the size of the image")

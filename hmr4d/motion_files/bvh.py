@@ -19,6 +19,7 @@ from hmr4d.utils.text_files import decode_text, marked_encoding, printable
 __all__ = ["BvhClip", "BvhError", "read_bvh"]
 
 _LEAST = 1e-9  # seconds of a frame, and frames; a rate of less is infinite
+_NO_LENGTH = 0.01  # of the OFFSET; position channels of bones are not smaller
 _AXES = {"X": 0, "Y": 1, "Z": 2}
 _MOTION_LINE = re.compile(rb"^[ \t]*MOTION[ \t]*\r?$", re.MULTILINE | re.IGNORECASE)
 _COMMENT_LINE = re.compile(rb"^[ \t]*(?:#|//)[^\r\n]*", re.MULTILINE)
@@ -81,6 +82,18 @@ class BvhClip:
         """Column of `motion` where each joint's channels start."""
         counts = [len(c) for c in self.channels]
         return tuple(int(n) for n in np.cumsum([0, *counts[:-1]]))
+
+    @cached_property
+    def counts_from_offset(self) -> bool:
+        """Whether the position channels of most joints below a root are nearly 0 although their OFFSET is not, so that
+        bones only have a length if OFFSET is added."""
+        lengths = np.linalg.norm(self.offsets, axis=1)
+        is_zero: list[bool] = []
+        for joint, (parent, names) in enumerate(zip(self.parents, self.channels, strict=True)):
+            columns = [self.first_channel[joint] + i for i, name in enumerate(names) if name.endswith("position")]
+            if parent >= 0 and len(columns) == 3 and lengths[joint] > 0:
+                is_zero.append(float(np.abs(self.motion[:, columns]).max()) < _NO_LENGTH * lengths[joint])
+        return sum(is_zero) * 2 > len(is_zero)
 
     def forward_kinematics(self, *, add_offset_to_positions: bool = False, end_sites: bool = False) -> np.ndarray:
         """Joint positions in file units and file axes.

@@ -175,8 +175,8 @@ class _HeaderParser:
                     self.offsets[stack[-1]] = values
                 else:
                     self.ends[-1] = (self.ends[-1][0], values)
-            elif upper == "CHANNELS" and stack and stack[-1] >= 0:
-                self.channels[stack[-1]] = self.channel_list(self.names[stack[-1]])
+            elif upper == "CHANNELS" and stack:
+                self.add_channels(stack[-1])
             elif keyword == "}" and stack:
                 joint = stack.pop()
                 if joint >= 0 and self.offsets[joint] is None:
@@ -210,6 +210,12 @@ class _HeaderParser:
         self.channels.append(())
         stack.append(len(self.names) - 1)
 
+    def add_channels(self, joint: int) -> None:
+        if joint >= 0:
+            self.channels[joint] = self.channel_list(self.names[joint])
+        elif (count := self.next("the number of channels")) != "0":
+            raise self.fail(f"an End Site has no channels, found '{printable(count[:40])}'")
+
     def channel_list(self, joint: str) -> tuple[str, ...]:
         joint = printable(joint)
         token = self.next("the number of channels")
@@ -220,7 +226,10 @@ class _HeaderParser:
             word = self.next(f"channel {len(found) + 1} of {token} of '{joint}'")
             if word.lower() not in _CHANNEL_NAMES:
                 shown = printable(word[:40])
-                raise self.fail(f"'{joint}' announces {token} channels, but number {len(found) + 1} is '{shown}'")
+                raise self.fail(
+                    f"'{joint}' announces {token} channels, but number {len(found) + 1} is '{shown}'; known "
+                    "are Xposition to Zposition and Xrotation to Zrotation"
+                )
             if _CHANNEL_NAMES[word.lower()] in found:
                 raise self.fail(f"'{joint}' has the channel {_CHANNEL_NAMES[word.lower()]} twice")
             found.append(_CHANNEL_NAMES[word.lower()])

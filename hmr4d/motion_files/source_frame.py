@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from hmr4d.body.stance import USUAL_HEIGHT, BodyPoints, body_height, height_fault, motion_doubts, standing_axis
+from hmr4d.body.stance import STILL, USUAL_HEIGHT, BodyPoints, body_height, height_fault, motion_doubts, standing_axis
 from hmr4d.motion_files.bvh import BvhClip, BvhError
 from hmr4d.utils.remarks import Remark
 
@@ -30,6 +30,7 @@ _TO_Y_UP = {
 }
 UP_AXES = tuple(_TO_Y_UP)
 RATES = (5.0, 1000.0)  # frames per second of motion capture
+_ALONG, _MOSTLY = 0.7, 0.75  # of the speed of the body, and of the frames; feet of people rest more often
 _FRAMES_TO_TELL, _ANGLES_TO_TELL = 10, 30  # frames and rotation channels; fewer do not tell degrees from radians
 
 
@@ -92,6 +93,14 @@ def source_fps(clip: BvhClip, asked: float | None) -> float:
     )
 
 
+def offset_remark(clip: BvhClip) -> list[Remark]:
+    """A remark if the position channels of a clip are added to OFFSET without being asked, see
+    `BvhClip.counts_from_offset`."""
+    if not clip.counts_from_offset:
+        return []
+    return [Remark("offsets", "the positions of joints are 0, but their OFFSET is not; OFFSET is added to them.")]
+
+
 def angle_doubt(clip: BvhClip) -> list[Remark]:
     """A warning if the rotations of a clip seem to be radians, which leave the body nearly in its rest pose."""
     is_rotation = [channel.endswith("rotation") for names in clip.channels for channel in names]
@@ -131,7 +140,14 @@ def import_doubts(
         Remark("size", size_words(height, scale)) if doubt.kind == "size" else doubt
         for doubt in motion_doubts(joints3d, points, fps)
     ]
-    doubts = [Remark(d.kind, f"{d.words} --source-fps sets it.") if d.kind == "speed" else d for d in doubts]
+    advice = "--source-fps sets it."
+    if _feet_move_along(joints3d, points):
+        advice += " The feet move along: are positions of the root in another unit than the bones?"
+    doubts = [Remark(d.kind, f"{d.words} {advice}") if d.kind == "speed" else d for d in doubts]
+    pose = joints3d - joints3d[:, :1]
+    is_told = any(doubt.kind == "still" for doubt in doubts)
+    if len(joints3d) >= _FRAMES_TO_TELL and float(np.abs(pose - pose[0]).max()) < STILL and not is_told:
+        doubts.append(Remark("still", f"the pose never changes in {len(joints3d)} frames; are the rotations missing?"))
     axis = standing_axis(joints3d, points)
     if axis not in (None, "y"):
         column = np.zeros(3)
@@ -143,6 +159,15 @@ def import_doubts(
         )
         doubts.append(Remark("up", words.replace("--up -", "--up=-")))
     return doubts, bool(height) and height_fault(height) == "refused"
+
+
+def _feet_move_along(joints3d: NDArray[np.floating], points: BodyPoints) -> bool:
+    """Whether both feet move about as fast as the body (L, J, 3) in most frames, which no wrong rate explains."""
+    if not points.feet or len(joints3d) < 2:
+        return False
+    body = np.linalg.norm(np.diff(joints3d.mean(1), axis=0), axis=-1)
+    feet = np.linalg.norm(np.diff(joints3d[:, list(points.feet)], axis=0), axis=-1).min(1)
+    return bool((feet > _ALONG * body).mean() > _MOSTLY)
 
 
 def size_words(height: float, scale: float) -> str:

@@ -7,7 +7,7 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -50,6 +50,14 @@ def is_shown(path: Path, root: Path) -> bool:
     """Whether a path is visible: neither it nor a folder between it and `root` is hidden, like `._name` files and
     `__MACOSX`."""
     return not any(part.startswith(".") or part == "__MACOSX" for part in path.relative_to(root).parts)
+
+
+def check_names(paths: Iterable[Path]) -> None:
+    """ValueError for a file whose name is not text, such as one in another encoding; it cannot name a result."""
+    odd = next((path for path in paths if _SURROGATE.search(str(path))), None)
+    if odd is not None:
+        shown = _SURROGATE.sub("\ufffd", str(odd))
+        raise ValueError(f"{shown}: the name of this file is not UTF-8 text. Rename it.")
 
 
 def file_stem(name: str, *, longest: int = LONGEST_STEM) -> str:

@@ -50,8 +50,8 @@ class Section:
                 raise ValueError(f"'{where}{key}' stands after a comma; numbers take a point: 1.6, not 1,6.")
             if key not in allowed:
                 near = difflib.get_close_matches(str(key), allowed, 1, 0.5)
-                hint = f"Did you mean '{near[0]}'?" if near else f"Known are {', '.join(allowed)}."
-                raise ValueError(f"unknown key '{where}{_shown_key(key)}'. {hint}")
+                hint = f" Did you mean '{near[0]}'?" if near else ""
+                raise ValueError(f"unknown key '{where}{_shown_key(key)}'.{hint} Known are {', '.join(allowed)}.")
         self.values, self.where = values, where
 
     def has(self, key: str) -> bool:

@@ -26,6 +26,7 @@ from hmr4d.motion_files.source_frame import (
     angle_doubt,
     import_doubts,
     likely_unit,
+    offset_remark,
     source_fps,
     turned_y_up,
 )
@@ -179,7 +180,7 @@ def _published(folder: Path, fps: float) -> SavedMotions:
 def _read_bvh(path: Path, unit: str | None, up: str, asked_fps: float | None) -> ShownMotion:
     clip = read_bvh(path)
     fps = source_fps(clip, asked_fps)
-    positions = clip.forward_kinematics()
+    positions = clip.forward_kinematics(add_offset_to_positions=clip.counts_from_offset)
     metadata = read_side_file(path)
     unit = unit or _UNIT_OF.get(str(metadata.get("units")))
     points = points_by_name(clip.joint_names, clip.parents)
@@ -190,7 +191,7 @@ def _read_bvh(path: Path, unit: str | None, up: str, asked_fps: float | None) ->
         )
     joints3d = turned_y_up(positions * METERS_PER_UNIT[unit], up)
     doubts, _ = import_doubts(joints3d, points, fps, scale=METERS_PER_UNIT[unit], up=up)
-    remarks = (*clip.remarks, *angle_doubt(clip), *doubts)
+    remarks = (*clip.remarks, *angle_doubt(clip), *offset_remark(clip), *doubts)
     tell_once(logger, [(str(path), remark) for remark in remarks], 1)
     text = str(metadata.get("text", ""))
     if set(SMPL22.joint_names) == set(clip.joint_names):

@@ -152,6 +152,7 @@ WRONG: dict[str, tuple[Any, str]] = {
     "pitch": (changed(pose={**POSE, "pitch_deg": 120}), "straight down"),
     "roll": (changed(pose={**POSE, "roll_deg": 270}), "from -180 to 180"),
     "principal point": (changed(K={"fx": 1500, "cx": 2000}), "outside the image"),
+    "principal point swapped": (changed(K={"fx": 1500, "cx": 540, "cy": 960}), "seem to be swapped"),
     "of an image twice as large": (changed(size=[960, 540], K={"fx": 1500, "cx": 960, "cy": 540}), "outside the image"),
     "of an image half as large": (changed(K={"fx": 750, "cx": 480, "cy": 270}), "middle of an image of 960 x 540"),
     "of a larger image": (changed(K={"fx": 1500, "cx": 1280, "cy": 720}), "middle of an image of 2560 x 1440"),
@@ -195,6 +196,9 @@ def test_missing_file_and_suspicious_angles(tmp_path: Path, caplog: pytest.LogCa
     caplog.set_level(logging.WARNING, "hmr4d")
     read_camera(saved(tmp_path, changed(pose={**POSE, "pitch_deg": 0.35, "roll_deg": 0})))
     assert "write 20.05" in caplog.text
+    read_camera(saved(tmp_path, changed(K={"fx": 1500, "fy": 1125, "cx": 480})))
+    assert "principal point (480, 540) is far from the middle" in caplog.text
+    assert "fx = 1500 and fy = 1125 differ by 33 %" in caplog.text
 
 
 def test_distortion_is_taken_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

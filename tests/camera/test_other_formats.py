@@ -30,14 +30,14 @@ def opencv(tag: str, names: tuple[str, str], head: str = "") -> str:
 HEAD, SIZE, TAG = "%YAML:1.0\n---\n", "image_width: 1280\nimage_height: 720\n", "!!opencv-matrix"
 FILES: dict[str, tuple[str, str]] = {
     "OpenCV": ("o.yml", opencv(TAG, ("camera_matrix", "distortion_coefficients"), HEAD + SIZE)),
-    "OpenCV again": ("o.yml", opencv(TAG, ("cameraMatrix", "distCoeffs"), HEAD + SIZE)),
+    "OpenCV, again": ("o.yml", opencv(TAG, ("cameraMatrix", "distCoeffs"), HEAD + SIZE)),
     "ROS": (
         "r.yaml",
         SIZE
         + "camera_name: c\ndistortion_model: plumb_bob\n"
         + opencv("", ("camera_matrix", "distortion_coefficients")),
     ),
-    "ROS message": (
+    "ROS, message": (
         "r.yaml",
         "height: 720\nwidth: 1280\ndistortion_model: plumb_bob\n"
         "D: [-0.1, 0.02, 0.001, -0.002, 0]\nK: [1000, 0, 645, 0, 990, 355, 0, 0, 1]\n",
@@ -53,6 +53,18 @@ FILES: dict[str, tuple[str, str]] = {
         "k.yaml",
         f"cam0: {{camera_model: pinhole, intrinsics: {K4}, distortion_model: radtan, "
         f"distortion_coeffs: {BENT}, resolution: [1280, 720]}}\n",
+    ),
+    "another program, a list": (
+        "c.json",
+        '{"cameras": [{"name": "hd", "resolution": [1280, 720], "K": [[1000, 0, 645], [0, 990, 355], [0, 0, 1]], '
+        f'"distCoef": {[*BENT, 0]}, "R": [], "t": []}}]}}',
+    ),
+    "OpenCV, other spellings": ("o.yml", opencv(TAG, ("Camera-Matrix", "dist_coeff"), HEAD + SIZE)),
+    "OpenCV, plain distortion": ("o.yml", opencv(TAG, ("mtx", "lens_distortion"), HEAD + SIZE)),
+    "another program, a key for each coefficient": (
+        "o.json",
+        '{"camera_matrix": [[1000, 0, 645], [0, 990, 355], [0, 0, 1]], "image_size": [1280, 720], '
+        '"k1": -0.1, "k2": 0.02, "p1": 0.001, "p2": -0.002}',
     ),
     "COLMAP": ("cameras.txt", f"# Camera list\n1 OPENCV 1280 720 {' '.join(map(str, [*K4, *BENT]))}\n"),
 }
@@ -81,7 +93,7 @@ def test_a_camera_file_takes_the_lens_of_another_file(tmp_path: Path, program: s
 def test_lens_data_make_a_camera_file(tmp_path: Path, program: str) -> None:
     """The message that names another program's file has numbers to copy."""
     name, text = FILES[program]
-    writer = program.removesuffix(" again").removesuffix(" message")
+    writer = program.partition(",")[0]
     with pytest.raises(ValueError, match=rf"of a lens by {writer}.*does not contain the floor") as e:
         read_camera(saved(tmp_path, name, text))
     assert f"intrinsics: {name}" in str(e.value)
@@ -100,6 +112,14 @@ def test_several_cameras_are_chosen_by_name(tmp_path: Path) -> None:
         read_camera(saved(tmp_path, "camera.yaml", f"intrinsics: c.toml\n{POSE}"))
     camera = read_camera(saved(tmp_path, "camera.yaml", f"intrinsics: {{file: c.toml, camera: side}}\n{POSE}"))
     assert float(camera.K4[0]) == 1100
+
+
+def test_a_camera_that_a_number_names_is_found_and_an_unknown_one_named(tmp_path: Path) -> None:
+    saved(tmp_path, "intri.yml", opencv(TAG, ("K_01", "dist_01"), HEAD) + opencv(TAG, ("K_02", "dist_02")))
+    size = f"size: [1280, 720]\n{POSE}"
+    check(read_camera(saved(tmp_path, "camera.yaml", f"intrinsics: {{file: intri.yml, camera: 02}}\n{size}")))
+    with pytest.raises(ValueError, match="has no camera 03; it has cameras 01, 02"):
+        read_camera(saved(tmp_path, "camera.yaml", f"intrinsics: {{file: intri.yml, camera: '03'}}\n{size}"))
 
 
 def test_a_size_that_the_calibration_lacks_is_given_next_to_it(tmp_path: Path) -> None:
@@ -134,6 +154,14 @@ def _extri(folder: Path) -> Path:
 
 WRONG: dict[str, tuple[Callable[[Path], Path], str]] = {
     "fisheye": (_fisheye, "lens model is equidistant, which is not read"),
+    "fisheye flag": (
+        lambda f: saved(f, "o.yml", FILES["OpenCV"][1].replace("image_width", "fisheye_model: 1\nimage_width")),
+        "lens model is fisheye, which is not read",
+    ),
+    "two distortions": (
+        lambda f: saved(f, "o.yml", FILES["OpenCV"][1] + "dist: [0.1, 0, 0, 0]\n"),
+        "it has distortion_coefficients and dist; expected one list",
+    ),
     "poses": (_extri, r"poses of cameras \(extri.yml\); the lenses are in intri.yml"),
     "binary": (lambda f: saved(f, "cameras.bin", "x"), "Convert it"),
     "numpy": (lambda f: saved(f, "c.npz", "PK"), "a file of NumPy. Write its numbers into a camera file"),

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import re
 from pathlib import Path
 
@@ -142,6 +143,15 @@ def test_bad_file_stops_or_is_skipped(root, tmp_path):
         import_bvh_folder(root, tmp_path / "out", conversion=CONVERSION, jobs=1)
     summary = import_bvh_folder(root, tmp_path / "out", conversion=CONVERSION, jobs=1, skip_bad=True)
     assert (summary.num_clips, dict(summary.dropped)) == (2, {"one": "unreadable file"})
+
+
+def test_a_file_name_that_is_no_text_is_named(root, tmp_path, bandai_bvh):
+    try:
+        (root / os.fsdecode(b"w\xe9.bvh")).write_bytes(bandai_bvh(31))
+    except OSError:
+        pytest.skip("this file system only has names in UTF-8")
+    with pytest.raises(ValueError, match=r"w\ufffd.bvh: the name of this file is not UTF-8 text"):
+        import_bvh_folder(root, tmp_path / "store", conversion=CONVERSION, jobs=1)
 
 
 def test_an_empty_file_is_skipped_with_a_word(root, tmp_path, caplog):

@@ -97,6 +97,7 @@ def test_inner_positions_replace_offsets_so_bones_keep_their_length(bandai_bvh):
         lambda t: t.replace("5 100", "# second row\n5 100"),
         lambda t: t.replace("Base\n{", "Base{").replace("Tip\n  {", "Tip{").replace("5 0\n    }", "5 0}"),
         lambda t: t.replace("End Site", "End_Site"),
+        lambda t: t.replace("5 0\n    }", "5 0\n CHANNELS 0\n    }"),
         lambda t: t.replace("End Site\n    {", "EndSite {").replace("MOTION", "Motion"),
         lambda t: t.replace("Frames: 2", "FRAMES : 2").replace("Frame Time:", "FrameTime:"),
     ],
@@ -149,6 +150,8 @@ def test_frame_rates(written, fps):
         ("OFFSET 0 10 0", "OFFSET 0 ten 0", 8, "OFFSET needs 3 numbers, found 1 and then 'ten'"),
         ("    OFFSET 0 10 0\n", "", 13, "joint 'Tip' has no OFFSET"),
         ("  }\n}\nMOTION", "  }\nMOTION", 14, "the header ends where '}' was expected"),
+        ("CHANNELS 3 Zrotation", "CHANNELS 4 Zscale", 9, "known are Xposition to Zposition and Xrotation to Zrotation"),
+        ("5 0\n    }", "5 0\nCHANNELS 1 Zrotation\n    }", 13, "an End Site has no channels, found '1'"),
         ("MOTION", "MOVES", 16, "unexpected 'MOVES'"),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -119,6 +120,46 @@ def test_a_single_frame_needs_no_rate(bandai_bvh):
 def test_speeds_of_nobody_are_reported(bandai_bvh):
     (remark,) = converted(bandai_bvh(60, step_cm=50.0)).remarks
     assert "15 m/s" in remark.words and "--source-fps" in remark.words
+
+
+def changed_rows(content: bytes, change: Callable[[np.ndarray], None]) -> bytes:
+    """The same file with other channel values; `change` gets them as (frames, joints, 6)."""
+    head, motion = content.decode().split("MOTION")
+    lines = motion.strip().split("\n")
+    values = np.array([line.split() for line in lines[2:]], float)
+    change(values.reshape(len(values), -1, 6))
+    return "\n".join([f"{head}MOTION", *lines[:2], *(" ".join(map(str, row)) for row in values), ""]).encode()
+
+
+def test_a_root_in_another_unit_than_the_bones_is_reported_as_such(bandai_bvh):
+    def change(values: np.ndarray) -> None:
+        values[:, 1, :3] *= 100  # the hips
+
+    (remark,) = converted(changed_rows(bandai_bvh(60, step_cm=3.0), change)).remarks
+    assert remark.kind == "speed" and "positions of the root in another unit than the bones" in remark.words
+
+
+def test_positions_that_count_from_offset_keep_the_body_whole(bandai_bvh):
+    def change(values: np.ndarray) -> None:
+        values[:, 2:, :3] = 0.0
+
+    content = bandai_bvh(31)
+    result = converted(changed_rows(content, change))
+    (remark,) = result.remarks
+    assert remark.kind == "offsets" and "OFFSET is added" in remark.words
+    plain = converted(content)
+    assert isinstance(result.joints, np.ndarray) and isinstance(plain.joints, np.ndarray) and not plain.remarks
+    found, expected = (joints - joints[:, :1] for joints in (result.joints, plain.joints))
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+def test_a_pose_that_never_changes_is_reported(bandai_bvh):
+    def change(values: np.ndarray) -> None:
+        values[:, 2:] = values[:1, 2:]
+        values[:, :2, 3:] = 0.0
+
+    (remark,) = converted(changed_rows(bandai_bvh(31, step_cm=3.0), change)).remarks
+    assert remark.kind == "still" and "the pose never changes in 21 frames" in remark.words
 
 
 def test_rotations_in_radians_are_reported(bandai_bvh):

@@ -17,7 +17,7 @@ from hmr4d.data.part_of_speech import pos_tokens
 from hmr4d.data.store_writer import Caption, ClipRecord, StoreSummary, StoreWriter
 from hmr4d.motion_files.joint_maps import JOINT_MAPS, JointMap, joint_map_from_dict
 from hmr4d.motion_files.side_files import read_side_file
-from hmr4d.utils.files import is_shown
+from hmr4d.utils.files import check_names, is_shown
 from hmr4d.utils.parallel import default_jobs
 from hmr4d.utils.progress import progress
 from hmr4d.utils.text_files import printable, read_yaml
@@ -61,6 +61,7 @@ def _clip_names(root: Path) -> dict[str, Path]:
     Hidden files, such as the ._name files of macOS, are ignored.
     """
     paths = sorted(p for p in root.rglob("*") if p.suffix.lower() == ".bvh" and is_shown(p, root) and p.is_file())
+    check_names(paths)
     relative = {p: p.relative_to(root) for p in paths}
     stems = Counter(p.stem for p in paths)
     places = Counter(place.with_suffix("").as_posix() for place in relative.values())

@@ -17,7 +17,14 @@ from hmr4d.data.store_writer import StoreWriter
 from hmr4d.motion.resampling import resample_positions
 from hmr4d.motion_files.bvh import BvhClip, BvhError, read_bvh
 from hmr4d.motion_files.joint_maps import JointMap, fitting_maps
-from hmr4d.motion_files.source_frame import UP_AXES, angle_doubt, import_doubts, source_fps, turned_y_up
+from hmr4d.motion_files.source_frame import (
+    UP_AXES,
+    angle_doubt,
+    import_doubts,
+    offset_remark,
+    source_fps,
+    turned_y_up,
+)
 from hmr4d.utils.parallel import batches, default_jobs, ordered_map
 from hmr4d.utils.remarks import Remark, tell_once
 
@@ -78,7 +85,8 @@ class Conversion:
         if self.mend is not None:
             clip = self.mend(clip)
         fps = source_fps(clip, self.source_fps)
-        positions = clip.forward_kinematics(add_offset_to_positions=self.add_offset_to_positions, end_sites=True)
+        adds = self.add_offset_to_positions or clip.counts_from_offset
+        positions = clip.forward_kinematics(add_offset_to_positions=adds, end_sites=True)
         try:
             joints = self.joint_map.apply(positions[self.skip_frames :], clip.point_names, clip.end_site_of)
         except ValueError as error:
@@ -156,7 +164,8 @@ def convert_batch(batch: list[BvhSource], conversion: Conversion) -> list[Conver
             clip = read_bvh(source.content, name=source.file_name)
             joints = conversion(clip)
             doubts = _doubts(joints, conversion, clip.name)
-            results.append(Converted(source.name, joints, (*clip.remarks, *angle_doubt(clip), *doubts)))
+            told = [*angle_doubt(clip), *([] if conversion.add_offset_to_positions else offset_remark(clip))]
+            results.append(Converted(source.name, joints, (*clip.remarks, *told, *doubts)))
         except BvhError as error:
             results.append(Converted(source.name, error))
     return results
