@@ -16,6 +16,7 @@ from torch import Tensor
 from hmr4d.utils.text_files import load_unique_yaml, printable, read_text
 
 _LONGEST = 100  # characters of a value in a message
+LARGEST = 1e7  # pixels, meters or degrees; larger numbers are errors and overflow in calculations
 
 
 def _shown(value: Any) -> str:
@@ -69,12 +70,13 @@ class Section:
         return Section(self.required(key), f"{self.where}{key}.", allowed)
 
     def number(self, key: str, default: float | None = None) -> float:
-        """Finite number of a key; without a default it must be there."""
+        """Number of a key, see `LARGEST`; without a default it must be there."""
         value = self.values.get(key) if default is not None else self.required(key)
         value = default if value is None else value
         is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
         if value is None or not is_number or not abs(value) <= sys.float_info.max:  # NaN is not either
             raise ValueError(f"'{self.where}{key}' is {_shown(value)}; expected a number.{_comma_hint(value)}")
+        self._check_size(key, abs(value))
         return float(value)
 
     def numbers(self, key: str, *shape: int) -> Tensor:
@@ -89,7 +91,14 @@ class Section:
         if not fits or not bool(array.isfinite().all()):
             wanted = " x ".join(str(n) for n in shape if n > 0) or "a list of"
             raise ValueError(f"'{self.where}{key}' is {_shown(value)}; expected {wanted} numbers.")
+        self._check_size(key, float(array.abs().max()) if array.numel() else 0.0)
         return array
+
+    def _check_size(self, key: str, size: float) -> None:
+        if size > LARGEST:
+            raise ValueError(
+                f"'{self.where}{key}' has the number {size:g}; expected pixels, meters or degrees, at most {LARGEST:g}."
+            )
 
 
 def load_yaml(path: Path, what: str) -> Any:
