@@ -283,7 +283,7 @@ def _fit(
         return np.where(np.isfinite(values), np.clip(values, -1e6, 1e6), 1e6)
 
     ranked = sorted(starts, key=lambda x: float((safe(x) ** 2).sum()))[:4]
-    fits = [least_squares(safe, x, x_scale="jac", loss=loss, f_scale=3.0, max_nfev=200) for x in ranked]
+    fits = [least_squares(safe, x, x_scale="jac", loss=loss, f_scale=3.0, max_nfev=60) for x in ranked]
     fits = [fit for fit in fits if fit.x[2] > 0]  # lengths on the floor look the same from below
     if not fits:
         raise ValueError(

@@ -60,12 +60,10 @@ class Reader:
     Attributes:
         make: writes a damaged file and gives its path.
         read: reads it; an error, or Unsound for a result that is none.
-        slowest: seconds of the processor that it may take.
     """
 
     make: seeds.Maker
     read: Callable[[Path, Callable[[], bool]], None]
-    slowest: float = SLOWEST
 
 
 def _bvh(path: Path, warned: Callable[[], bool]) -> None:
@@ -176,7 +174,7 @@ READERS: dict[str, Reader] = {
     "keypoint_npz": Reader(seeds.keypoint_arrays, _keypoints),
     "keypoint_csv": Reader(seeds.keypoint_table, _keypoints),
     "camera": Reader(seeds.camera, _camera),
-    "measurements": Reader(seeds.measurements, _measurements, slowest=HANGS),
+    "measurements": Reader(seeds.measurements, _measurements),
     "motion_npz": Reader(seeds.motion_npz, _motion),
     "captions": Reader(seeds.captions, _captions),
     "joint_map": Reader(seeds.joint_map, _joint_map),
@@ -231,10 +229,10 @@ def run(name: str, numbers: range, seed: int, folder: Path) -> Outcome:
         before = _memory()
         for number in numbers:
             tries = [_tried(reader, folder, f"{seed} {number}", said)]
-            while tries[-1].seconds > reader.slowest and len(tries) <= REPEATS:
+            while tries[-1].seconds > SLOWEST and len(tries) <= REPEATS:
                 tries.append(_tried(reader, folder, f"{seed} {number}", said))
             best = min(tries, key=lambda one: one.seconds)
-            outcome.slow_once += len(tries) > 1 and best.seconds <= reader.slowest
+            outcome.slow_once += len(tries) > 1 and best.seconds <= SLOWEST
             if best.fault:
                 outcome.fault(best.fault, number)
             elif best.is_read:
@@ -242,7 +240,7 @@ def run(name: str, numbers: range, seed: int, folder: Path) -> Outcome:
                 outcome.warned += bool(said)
             else:
                 outcome.refused += 1
-            if best.seconds > reader.slowest:
+            if best.seconds > SLOWEST:
                 outcome.fault(f"takes {best.seconds:.0f} s", number)
             outcome.slowest = max(outcome.slowest, best.seconds)
             if (number + 1 - numbers.start) % MEMORY_EVERY == 0 or number == numbers[-1]:
