@@ -176,6 +176,12 @@ def undistorted(track: KeypointTrack, camera: CameraFile) -> KeypointTrack:
 
 def check_keypoints_fit(track: KeypointTrack, camera: CameraFile) -> None:
     """ValueError when the joints of a track cannot be of images of this size; a warning when that is doubtful."""
+    if track.image_sizes and camera.size not in track.image_sizes:
+        logger.warning(
+            "The keypoint file is of images of %d x %d pixels, the camera file of %d x %d. Do they belong together?",
+            *track.image_sizes[0],
+            *camera.size,
+        )
     points = track.kp2d[track.kp2d_conf > 0]
     if not len(points):
         return

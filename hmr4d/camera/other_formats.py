@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from hmr4d.utils.text_files import load_unique_yaml, printable
+from hmr4d.utils.text_files import load_unique_yaml, plain_key, printable
 from hmr4d.utils.yaml_section import load_text
 
 _OPENCV = re.compile(r"^\s*%YAML[: ]1\.0")
@@ -31,7 +31,7 @@ _COLMAP: Mapping[str, tuple[int, int]] = {
     "OPENCV": (2, 4),
     "FULL_OPENCV": (2, 8),
 }
-# Keys in lower case without signs, see `_plain`.
+# Keys in lower case without signs, see `plain_key`.
 _WIDTH = ("imagewidth", "width", "w")
 _HEIGHT = ("imageheight", "height", "h")
 _SIZE = ("size", "imagesize", "imgsize", "resolution")
@@ -198,14 +198,9 @@ def _toml(text: str) -> Any:
         raise ValueError(f"it is no TOML file ({printable(str(error))}).") from error
 
 
-def _plain(key: Any) -> str:
-    """A key in lower case without signs: Camera_Matrix and cameraMatrix are cameramatrix."""
-    return re.sub(r"[\W_]", "", str(key)).lower()
-
-
 def _value(content: Mapping[str, Any], keys: Sequence[str]) -> Any:
     """The first value that is not null under one of the keys, in any spelling; None without one."""
-    plain = {_plain(key): value for key, value in content.items()}
+    plain = {plain_key(key): value for key, value in content.items()}
     return next((plain[key] for key in keys if plain.get(key) is not None), None)
 
 
@@ -214,7 +209,7 @@ def _distortions(content: Mapping[str, Any]) -> dict[str, Any]:
     return {
         str(key): value
         for key, value in content.items()
-        if _DISTORTION.fullmatch(_plain(key)) and isinstance(value, (list, Mapping))
+        if _DISTORTION.fullmatch(plain_key(key)) and isinstance(value, (list, Mapping))
     }
 
 
@@ -226,7 +221,7 @@ def _is_other(content: Any) -> bool:
         return True
     if any(str(k).startswith("K_") for k in content) or isinstance(content.get("cameras"), list):
         return True
-    names = {_plain(key) for key in content}
+    names = {plain_key(key) for key in content}
     return bool(names & {*_MATRIX} - {"k"}) or ("k" in names and bool(names & {*_WIDTH, "d", "distcoef"}))
 
 

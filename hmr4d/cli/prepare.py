@@ -36,6 +36,7 @@ from hmr4d.data.importers.conversion import RETARGETS, Conversion
 from hmr4d.data.importers.humanml3d_release import MAKES
 from hmr4d.data.importers.keypoints import JOINT_SETS, import_keypoints
 from hmr4d.data.importers.render2d import CameraDraws, render_store
+from hmr4d.data.importers.splits import SPLITS
 from hmr4d.data.lifting.corruptions import NO_CORRUPTION
 from hmr4d.data.store import write_text_cache
 from hmr4d.data.store_writer import StoreSummary
@@ -201,7 +202,9 @@ def _add_bvh(commands: Commands) -> None:
     command.add_argument("--add-offset", action="store_true", help="position channels count from OFFSET")
     command.add_argument("--name", default="bvh", help="dataset name written into the store")
     command.add_argument("--licence", help="licence of the files; None: that of the metadata files which export writes")
-    command.add_argument("--split", help="one split for all clips; None: 85 / 5 / 10 %% train / val / test by name")
+    command.add_argument(
+        "--split", choices=SPLITS, help="one split for all clips; None: 85 / 5 / 10 %% train / val / test by name"
+    )
     _add_bvh_options(command, 1)
 
 
@@ -217,7 +220,9 @@ def _add_keypoints(commands: Commands) -> None:
         help="joints of the store; smpl22 keeps toes if the detector has them",
     )
     command.add_argument("--licence", default="unknown; ask the owner of the videos", help="licence of the videos")
-    command.add_argument("--split", help="one split for all clips; None: 85 / 5 / 10 %% train / val / test by name")
+    command.add_argument(
+        "--split", choices=SPLITS, help="one split for all clips; None: 85 / 5 / 10 %% train / val / test by name"
+    )
     command.add_argument("--root", type=Path, required=True, help="folder of keypoint files, one video each")
     command.add_argument("--captions", type=Path, required=True, help=".csv or .tsv (file, caption) or .json")
     command.add_argument("--fps", type=float, help="frames per second of files without this value")

@@ -24,6 +24,10 @@ _HIGHEST = 2**53  # numbers above are no frames
 FASTEST_RATE = 1000.0  # frames per second of cameras
 
 
+class SeveralVideosError(ValueError):
+    """Image names of which two would be the same frame."""
+
+
 @dataclass(frozen=True)
 class Detection:
     """One person in one frame.
@@ -119,25 +123,61 @@ def frame_number(name: Any, what: str) -> int:
 
 
 def frame_numbers(names: Sequence[Any], what: str) -> list[int]:
-    """Frames from image names of one video: the last number that changes, such as 12 in 000012_1080p.jpg.
+    """Frames from image names of one video: the last number that changes and that counts, such as 12 in
+    000012_1080p.jpg or in 000012_0.400.jpg.
 
     Raises:
-        ValueError: a name has no number, or two names have the same frame because they belong to several videos.
+        ValueError: a name has no number, or none of several numbers counts. SeveralVideosError: two names have the same
+            frame because they belong to several videos.
     """
     runs = [_runs(name) if isinstance(name, str) else [] for name in names]
     changing = [i for i in range(len(runs[0])) if len({r[i] for r in runs if len(r) > i}) > 1] if runs else []
     if changing and all(runs) and len({len(r) for r in runs}) == 1 and len({_template(str(n)) for n in names}) == 1:
-        frames = [_in_reach(r[changing[-1]], what) for r in runs]
+        frames = _counting([[_in_reach(r[i], what) for r in runs] for i in changing], names, what)
     else:
         frames = [frame_number(name, what) for name in names]
+        _tell_series([name for name in names if isinstance(name, str)])
     known: dict[int, Any] = {}
     for frame, name in zip(frames, names, strict=True):
         first = known.setdefault(frame, name)
         if str(first) != str(name) and not isinstance(name, (int, float)):
-            raise ValueError(
-                f"'{shown(first)}' and '{shown(name)}' would both be frame {frame}. Keep one video in a file."
+            raise SeveralVideosError(
+                f"'{shown(first)}' and '{shown(name)}' would both be frame {frame}. Keep one video in a file, and name "
+                "images by frame number, such as 000012.jpg."
             )
     return frames
+
+
+def _counting(runs: Sequence[list[int]], names: Sequence[Any], what: str) -> list[int]:
+    """Of the numbers in names that change, the last that differ between all names and grow with them, or in the order
+    of the file; the last one, if it occurs twice.
+
+    Raises:
+        ValueError: there is none, since the numbers are clock times, for example.
+    """
+    count, table = len(set(map(str, names))), np.array(runs)
+    by_name = np.lexsort(table[::-1])
+    for row in table[::-1]:
+        if len(set(row.tolist())) == count and any((np.diff(r) >= 0).all() for r in (row, row[by_name])):
+            return row.tolist()
+    if len(set(runs[-1])) == count:
+        raise ValueError(
+            f"{what}, such as '{shown(names[0])}', has several numbers that change, and none counts frames. Name "
+            "images by frame number, such as 000012.jpg."
+        )
+    return runs[-1]
+
+
+def _tell_series(names: Sequence[str]) -> None:
+    """Warns about names of images of several series."""
+    series = {re.sub(r"\d+", "#", PurePosixPath(name.replace("\\", "/")).stem): name for name in names}
+    named = [name for pattern, name in series.items() if pattern.strip("#")]
+    if len(named) > 1:
+        logger.warning(
+            "Images have names of %d series, such as '%s' and '%s'; they are read as one video.",
+            len(named),
+            *map(shown, named[:2]),
+        )
 
 
 def _runs(name: str) -> list[str]:

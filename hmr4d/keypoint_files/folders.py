@@ -9,6 +9,7 @@ from typing import Any
 
 from hmr4d.keypoint_files.detections import Detection, DetectionTable, LeftOut, frame_numbers, shown
 from hmr4d.keypoint_files.json_layouts import in_one_order, people_in, sniff_json
+from hmr4d.utils.files import is_shown
 from hmr4d.utils.text_files import TextError, decode_text, marked_encoding, printable
 
 _SERIES = re.compile(r"\d+")
@@ -51,6 +52,8 @@ def read_folder(folder: Path, layout: str | None) -> DetectionTable:
     if not files:
         labels = any(p.suffix == ".txt" for p in folder.glob("*"))
         hint = " Its .txt files may be labels of YOLO; save results as JSON (to_json) instead." if labels else ""
+        if inner := next((p.parent for p in sorted(folder.glob("*/*.json")) if is_shown(p, folder)), None):
+            hint = f" The folder '{shown(inner.name)}' in it has such files: pass that."
         raise ValueError(f"the folder contains no .json file; expected one per frame, as OpenPose writes them.{hint}")
     series = {_SERIES.sub("#", path.stem) for path in files}
     if len(series) > 1:

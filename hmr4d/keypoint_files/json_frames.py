@@ -11,6 +11,7 @@ from typing import Any
 
 from hmr4d.keypoint_files.detections import shown
 from hmr4d.keypoint_files.points import POINT_KEYS, SCORE_KEYS, is_points
+from hmr4d.utils.text_files import plain_key
 
 FRAME_KEYS = (
     "image_id",
@@ -39,14 +40,11 @@ FRAME_KEYS = (
 _RANK = {key.replace("_", "").lower(): rank for rank, key in reversed([*enumerate(FRAME_KEYS)])}
 # Other keys with the word frame name one, unless they are about several or about time.
 _NO_FRAME = re.compile("rate|count|num|width|height|size|total|dim|shape|frames|start|end|first|last|per|time|type")
-TIME_KEYS = {
-    "timestamp_ms": 1e-3,
-    "timestamp": None,
-    "time": None,
-    "timestamp_us": 1e-6,
-    "time_s": 1.0,
-    "pts_time": 1.0,
-}
+# Keys of times, in lower case without signs, and their units in seconds; None: by the size of the steps.
+_TIME = re.compile(
+    r"(?:time|timestamp|ptstime)(?:in)?(s|sec|secs|seconds|m|u|n|milli|micro|nano)?(?:s|sec|secs|seconds)?"
+)
+_TIME_UNITS = {"m": 1e-3, "milli": 1e-3, "u": 1e-6, "micro": 1e-6, "n": 1e-9, "nano": 1e-9, None: None}
 _LIST_KEYS = (
     "instance_info",
     "annotations",
@@ -151,8 +149,10 @@ def _with_scores(content: Mapping[str, Any], key: str) -> list[Frame] | None:
     """Frames from two parallel lists, joints and their confidences; None if there is no second list."""
     value = decoded(content[key])
     scores = next((content[k] for k in SCORE_KEYS if isinstance(content.get(k), list)), None)
-    if key not in POINT_KEYS or scores is None or not isinstance(value, list) or len(scores) != len(value):
+    if key not in POINT_KEYS or not scores or not isinstance(value, list):
         return None
+    if len(scores) != len(value):
+        raise ValueError(f"it has {len(value)} entries of {key} and {len(scores)} of confidences; expected as many.")
     return [Frame(None, people_of({"keypoints": v, "keypoint_scores": s})) for v, s in zip(value, scores, strict=True)]
 
 
@@ -245,7 +245,7 @@ def frame_rank(key: str) -> int | None:
 
     It is one of FRAME_KEYS in any spelling (frameId, Frame-ID), or has the word frame in it.
     """
-    plain = re.sub(r"[\W_]", "", key).lower()
+    plain = plain_key(key)
     if plain in _RANK:
         return _RANK[plain]
     return len(FRAME_KEYS) if "frame" in plain and not _NO_FRAME.search(plain) else None
@@ -255,7 +255,19 @@ def time_key(entry: Any) -> str | None:
     """The key under which an entry has a time stamp."""
     if not isinstance(entry, Mapping):
         return None
-    return next((k for k in TIME_KEYS if isinstance(entry.get(k), (int, float)) and abs(entry[k]) < _LATEST), None)
+    keys = (k for k in entry if isinstance(k, str) and _TIME.fullmatch(plain_key(k)))
+    return next((k for k in keys if _is_number(entry[k]) and abs(entry[k]) < _LATEST), None)
+
+
+def time_unit(key: str) -> float | None:
+    """Seconds of the unit that a key of `time_key` names; None if it names none."""
+    found = _TIME.fullmatch(plain_key(key))
+    named = found[1] if found else None
+    return 1.0 if plain_key(key).startswith("ptstime") else _TIME_UNITS.get(named, 1.0)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def point_key(entry: Any) -> str | None:

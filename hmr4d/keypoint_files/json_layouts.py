@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ from hmr4d.keypoint_files.detections import (
     Detection,
     DetectionTable,
     LeftOut,
+    SeveralVideosError,
     frame_number,
     frame_numbers,
     frame_rate_of,
@@ -37,7 +39,6 @@ from hmr4d.keypoint_files.joint_names import is_apple, joint_name, joint_names
 from hmr4d.keypoint_files.json_frames import (
     DEEPEST,
     FRAME_KEYS,
-    TIME_KEYS,
     Frame,
     decoded,
     frame_key,
@@ -49,6 +50,7 @@ from hmr4d.keypoint_files.json_frames import (
     people_of,
     point_key,
     time_key,
+    time_unit,
 )
 from hmr4d.keypoint_files.points import SCORE_KEYS, is_points, read_points
 
@@ -129,7 +131,7 @@ def read_json_layout(content: Any, layout: str) -> DetectionTable:
     skeleton = "coco17" if layout in _OF_COCO else _named_set(meta)
     if fps is None and isinstance(content, Mapping):
         fps = frame_rate_of(next((v for k in ("fps", "frame_rate") if (v := content.get(k)) is not None), None))
-    times = _times_of([f.entry for f in frames], numbers, fps)
+    times, fps = _times_of([f.entry for f in frames], numbers, fps)
     return DetectionTable(detections, layout, skeleton, fps, names, has_placeholders, image_sizes(content), times)
 
 
@@ -244,7 +246,7 @@ def _by_time(entries: Sequence[Any]) -> tuple[list[int | None], float | None]:
     if key is None or len(known) < 2 or len(known) < len(entries) / 2 or None in times:
         return list(range(len(entries))), None
     step = float(np.median(np.diff(known)))
-    unit = TIME_KEYS[key] or next(unit for least, unit in _UNITS if step > least)
+    unit = _unit_of(key, step)
     if not step > 0 or (known[-1] - known[0]) / step > 1e7:
         return list(range(len(entries))), None
     fps = round(1 / (step * unit), 3)
@@ -253,17 +255,34 @@ def _by_time(entries: Sequence[Any]) -> tuple[list[int | None], float | None]:
     ], fps if _SLOWEST < fps <= FASTEST_RATE else None
 
 
-def _times_of(entries: Sequence[Any], numbers: Sequence[int | None], fps: float | None) -> dict[int, float]:
-    """Seconds by frame, if every frame has a number and a time consistent with the rate; {} otherwise."""
+def _unit_of(key: str, step: float) -> float:
+    """Seconds of the unit of time stamps, from their key or from the usual step between two frames."""
+    return time_unit(key) or next((unit for least, unit in _UNITS if step > least), 1.0)
+
+
+def _times_of(
+    entries: Sequence[Any], numbers: Sequence[int | None], fps: float | None
+) -> tuple[dict[int, float], float | None]:
+    """Seconds by frame, and the rate, which the times give if the file has none.
+
+    The seconds are {} unless every frame has a time that is consistent with the rate.
+    """
     key = next((k for e in entries if (k := time_key(e))), None)
-    if key is None or fps is None or None in numbers or any(time_key(e) != key for e in entries):
-        return {}
-    times = {number: float(entry[key]) for number, entry in zip(numbers, entries, strict=True) if number is not None}
+    if key is None:
+        return {}, fps
+    pairs = zip(numbers, entries, strict=True)
+    times = {n: float(entry[key]) for n, entry in pairs if n is not None and time_key(entry) == key}
     frames = sorted(times)
     steps = np.diff([times[frame] for frame in frames]) / np.diff(frames)
-    if not len(steps) or steps.min() <= 0 or abs(float(np.median(steps)) * fps - 1) > _SAME_STEP:
-        return {}  # in another unit, or from another clock
-    return times
+    if not len(steps) or steps.min() <= 0:
+        return {}, fps
+    unit = _unit_of(key, float(np.median(steps)))
+    rate = 1 / (unit * float(np.median(steps)))
+    if fps is None and _SLOWEST < rate <= FASTEST_RATE:
+        fps = round(rate, 3)
+    if fps is None or abs(fps / rate - 1) > _SAME_STEP or len(times) < len(set(numbers)):
+        return {}, fps  # from another clock, or incomplete
+    return {frame: unit * time for frame, time in times.items()}, fps
 
 
 def _images(content: Any) -> dict[str, Any]:
@@ -281,6 +300,10 @@ def _images(content: Any) -> dict[str, Any]:
                 table[str(image["id"])] = image[key]
     try:
         frame_numbers(list(table.values()), "images")
+    except SeveralVideosError as error:
+        if len({PurePosixPath(str(name).replace("\\", "/")).parent for name in table.values()}) > 1:
+            raise error
+        return {}
     except ValueError:
         if len({str(v) for v in table.values()}) == len(table) and not any(
             any(c.isdigit() for c in str(v)) for v in table.values()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import json
 import os
+import re
 from collections.abc import Hashable, Iterable
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,11 @@ class TextError(ValueError):
 def printable(text: str) -> str:
     """Text for a terminal: control characters are written out, as `\\x00`."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def plain_key(key: object) -> str:
+    """A key in lower case without signs: Camera_Matrix and cameraMatrix are cameramatrix."""
+    return re.sub(r"[\W_]", "", str(key)).lower()
 
 
 def marked_encoding(content: bytes) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -229,6 +230,9 @@ def test_image_size_must_fit_the_keypoints(tmp_path: Path, caplog: pytest.LogCap
     low = np.random.default_rng(0).uniform((700, 600), (1200, 1180), (30, 17, 2))  # as of a person in a larger image
     check_keypoints_fit(track_of(low), camera)
     assert "to 1177, but the camera's image is 1920 x 1080" in caplog.text
+    caplog.clear()
+    check_keypoints_fit(replace(track_of(np.full((17, 2), 300.0)), image_sizes=((1280, 720),)), camera)
+    assert "of images of 1280 x 720 pixels, the camera file of 1920 x 1080" in caplog.text
     with pytest.raises(ValueError, match=r"swapped: size: \[1080, 1920\]"):
         check_keypoints_fit(track_of(points[..., ::-1]), camera)
     with pytest.raises(ValueError, match="at the same size"):

@@ -160,3 +160,68 @@ def test_coordinates_beyond_all_images_do_not_hide_the_others(tmp_path: Path) ->
     np.save(tmp_path / "k.npy", points[None])
     (track,) = everybody(tmp_path / "k.npy")
     assert track.num_frames == 12 and not track.kp2d_conf[:, 9].any()
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        ("t_%d.%03d.jpg", "t_0.000.jpg' and 't_1.000.jpg' would both be frame 0.*name images by frame number"),
+        ("12-00-%02d_%03d.jpg", "several numbers that change, and none counts frames"),
+    ],
+)
+def test_names_with_times_are_not_taken_for_frames(names: str, words: str, tmp_path: Path) -> None:
+    jitter = 0 if "t_" in names else 1  # milliseconds, so that no two names end alike
+    times = [divmod(250 * f + jitter * f, 1000) for f in range(len(POINTS))]
+    content = [{"image_name": names % t, "keypoints": p.tolist()} for t, p in zip(times, POINTS, strict=True)]
+    with pytest.raises(ValueError, match=words):
+        everybody(saved(tmp_path, content))
+
+
+def test_the_frame_may_stand_before_a_time_in_a_name(tmp_path: Path) -> None:
+    names = [f"{f:06d}_{0.25 * f:.3f}.jpg" for f in range(len(POINTS))]
+    content = [{"image_name": n, "keypoints": p.tolist()} for n, p in zip(names, POINTS, strict=True)]
+    (track,) = everybody(saved(tmp_path, content))
+    np.testing.assert_allclose(track.kp2d, POINTS[..., :2], atol=1e-3)
+
+
+def test_images_of_two_videos_are_refused_or_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    half = len(POINTS) // 2
+    coco = {
+        "images": [{"id": f, "file_name": f"v{f // half}/{f % half:06d}.jpg"} for f in range(2 * half)],
+        "annotations": [{"image_id": f, "keypoints": POINTS[f].ravel().tolist()} for f in range(2 * half)],
+    }
+    with pytest.raises(ValueError, match=r"'v0/000000.jpg' and 'v1/000000.jpg' would both be frame 0"):
+        everybody(saved(tmp_path, coco))
+    content = [
+        {"image": f"{'ab'[f // half]}_{f:06d}.jpg", "keypoints": p.tolist()} for f, p in enumerate(POINTS[: 2 * half])
+    ]
+    everybody(saved(tmp_path, content))
+    assert "names of 2 series" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("key", "unit"), [("timestampMs", 1e-3), ("time_us", 1e-6), ("Time", 1e-3), ("timestamp_sec", 1.0), ("time", 1.0)]
+)
+@pytest.mark.parametrize("missing", [0, 1])
+def test_time_stamps_beside_frame_numbers_tell_the_rate(key: str, unit: float, missing: int, tmp_path: Path) -> None:
+    content = [{"frame": f, key: f / 25 / unit, "keypoints": p.tolist()} for f, p in enumerate(POINTS)]
+    for entry in content[2 : 2 + missing]:
+        entry[key] = None
+    (track,) = everybody(saved(tmp_path, content))
+    assert track.fps == pytest.approx(25)
+    assert (track.times is None) == bool(missing)
+    if track.times is not None:
+        np.testing.assert_allclose(track.times, np.arange(len(POINTS)) / 25, atol=1e-9)
+
+
+def test_confidences_of_fewer_frames_are_refused(tmp_path: Path) -> None:
+    content = {"keypoints": POINTS[..., :2].tolist(), "scores": POINTS[1:, :, 2].tolist()}
+    with pytest.raises(ValueError, match="has 12 entries of keypoints and 11 of confidences"):
+        everybody(saved(tmp_path, content))
+
+
+def test_files_one_folder_below_are_named(tmp_path: Path) -> None:
+    (tmp_path / "json").mkdir()
+    saved(tmp_path / "json", [])
+    with pytest.raises(ValueError, match="The folder 'json' in it has such files"):
+        everybody(tmp_path)

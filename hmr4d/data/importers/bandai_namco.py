@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 from hmr4d.body.joint_conventions import retargeted_convention
 from hmr4d.data.captions import caption_pool, content_names, content_sentences, style_names
 from hmr4d.data.importers.conversion import BvhSource, ClipMetadata, Conversion, add_bvh_clips
-from hmr4d.data.importers.splits import split_by_name
+from hmr4d.data.importers.splits import SPLITS, split_by_name
 from hmr4d.data.mirrored_text import mirror_text
 from hmr4d.data.part_of_speech import pos_tokens
 from hmr4d.data.store_writer import Caption, ClipRecord, StoreSummary, StoreWriter
@@ -30,7 +30,6 @@ NAME = "bandai_namco"
 SOURCE = "Bandai-Namco-Research-Motiondataset 1 and 2"
 SOURCE_URL = "https://github.com/BandaiNamcoResearchInc/Bandai-Namco-Research-Motiondataset"
 LICENCE = "CC BY-NC 4.0"
-SPLITS = ("train", "val", "test")
 DEFAULT_MIN_FRAMES = 24
 DEFAULT_CAPTIONS_PER_CELL = 68  # the hand-written sentences of a content are about 185
 HELD_OUT_CAPTIONS = 3  # fixed captions of a val or test clip

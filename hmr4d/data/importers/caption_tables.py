@@ -6,6 +6,7 @@ import csv
 import difflib
 import io
 import logging
+import re
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ _HEADINGS = ("file", "name")  # first cell of a line that is a heading
 _NAME_COLUMNS = (*_HEADINGS, "file_name", "filename", "clip", "motion", "path")
 _SPREADSHEETS = (".xlsx", ".xls", ".ods", ".numbers")
 _ENDINGS = (".bvh", ".json", ".npz", ".npy", ".csv", ".pkl")  # of motion and keypoint files
+_TAGGED = re.compile(r"#[^#\s]+/[A-Z]+[ #]")  # a caption followed by its words with their kinds
 _CAPTION_COLUMNS = ("caption", "text", "description")
 
 
@@ -76,8 +78,9 @@ class CaptionTable:
 
     def _unknown(self, unknown: list[str], clips: Mapping[str, str]) -> str:
         """A message about the first unknown name, and their number."""
-        near = difflib.get_close_matches(unknown[0], [_stem(path) for path in clips.values()][:2000], 1, 0.5)
-        hint = f"did you mean '{near[0]}'?" if near else f"the first clip is '{next(iter(clips))}'."
+        stems = {_stem(path).lower(): _stem(path) for path in [*clips.values()][:2000]}
+        near = difflib.get_close_matches(unknown[0].lower(), stems, 1, 0.5)
+        hint = f"did you mean '{stems[near[0]]}'?" if near else f"the first clip is '{next(iter(clips))}'."
         count = f" {len(unknown)} of {len(self.captions)} names are unknown." if len(unknown) > 1 else ""
         if len(unknown) == len(self.captions):
             count = f" The captions name none of the {len(clips)} clips."
@@ -187,8 +190,18 @@ def _texts(row: list[str], layout: _Columns, place: str, *, is_csv: bool) -> lis
     if len(row) <= layout.name or not _stem(row[layout.name]) or not texts:
         raise TextError(f"{place}: expected a file name and a caption, got {shown}.")
     if len(row) > layout.width:
-        advice = "Put a caption with commas in quotation marks" if is_csv else "One tab stands before the caption"
+        advice = (
+            'Put a caption with commas in straight quotation marks (")'
+            if is_csv
+            else "One tab stands before the caption"
+        )
         raise TextError(f"{place}: {len(row)} fields where {layout.width} were expected, got {shown}. {advice}.")
+    if any(unicodedata.category(sign) == "Cc" for text in texts for sign in text if sign not in "\n\r\t"):
+        raise TextError(f"{place}: a caption has a control character, got {shown}. Remove it.")
+    if any(_TAGGED.search(text) for text in texts):
+        raise TextError(
+            f"{place}: got {shown}, a line of HumanML3D's texts. Write the caption alone, up to the first #."
+        )
     if any(mark in cell for cell in (row[layout.name], *cells) for mark in "\n\r"):
         raise TextError(f"{place}: a line ends within quotation marks, got {shown}. Close them, or write one line.")
     return texts

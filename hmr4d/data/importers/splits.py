@@ -9,6 +9,7 @@ from pathlib import Path
 
 from hmr4d.utils.text_files import read_text
 
+SPLITS = ("train", "val", "test")
 TEST_SHARE, VAL_SHARE = 0.10, 0.05
 LARGE_GROUP, LARGE_GROUP_CLIPS = 10, 2
 
