@@ -32,6 +32,7 @@ def test_slow_inputs_are_read_again_and_the_fastest_time_counts(
         while time.process_time() < end:
             pass
 
-    monkeypatch.setitem(READERS, "busy", Reader(lambda folder, rng: folder, read, slowest=0.01))
+    monkeypatch.setattr("tests.fuzz.readers.SLOWEST", 0.01)
+    monkeypatch.setitem(READERS, "busy", Reader(lambda folder, rng: folder, read))
     outcome = run("busy", range(1), 0, tmp_path)
     assert (outcome.slow_once, outcome.num_faults, outcome.read) == (slow_once, faults, 1)
