@@ -25,12 +25,10 @@ from hmr4d.cli import quality
 from hmr4d.engine.compose import compose_config
 from hmr4d.engine.run import run
 from hmr4d.evaluation.quality_report import cell, table
+from hmr4d.methods.k2m.losses import LossWeights
 from hmr4d.utils.files import write_json, write_text
 
-LOSS_NAMES = (
-    "smooth", "vel", "boundary", "pose", "shape", "relative", "facing", "front", "turned", "lean", "rest", "growth",
-    "skate",
-)  # fmt: skip
+LOSS_NAMES = [name for name, _ in LossWeights().items() if name not in ("rvq", "rec")]
 LOSSES = {"full": [], **{f"without {name}": [f"pipeline.training.weights.{name}=0"] for name in LOSS_NAMES}}
 PUBLISHED_LOSSES = ("full", "without smooth", "without vel", "without boundary", "without pose", "without shape")
 ONE_TOKEN = ["network.tokenizer.fuse=single_token", "network.tokenizer.adapter_depth=0"]

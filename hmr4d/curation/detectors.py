@@ -169,6 +169,11 @@ class HttpDetector:
             raise ValueError(
                 f"{self.url} answered {_shown(answer)}; expected one list for each of {len(frames)} frames."
             )
+        if faulty := [person for people in answer for person in people if not _is_person(person)]:
+            raise ValueError(
+                f"{self.url} answered the person {_shown(faulty[0])}; expected 'bbox' with 4 finite numbers and 'kpts' "
+                "with 17 x 3."
+            )
         return answer
 
 
@@ -219,6 +224,15 @@ def run_command(words: Sequence[str]) -> str:
         message = printable(done.stderr.decode("utf-8", "replace").strip())[-200:]
         raise RuntimeError(f"the command {words[0]} ended with status {done.returncode}: {message or 'no message'}.")
     return done.stdout.decode("utf-8", "replace")
+
+
+def _is_person(person: Any) -> bool:
+    """Whether an answer has the form of `Person`, with finite numbers."""
+    try:
+        box, points = (np.asarray(person[name], np.float64) for name in ("bbox", "kpts"))
+    except (TypeError, KeyError, ValueError):
+        return False
+    return box.shape == (4,) and points.shape == (17, 3) and bool(np.isfinite(box).all() and np.isfinite(points).all())
 
 
 def _shown(value: Any) -> str:

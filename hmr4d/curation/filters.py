@@ -145,7 +145,8 @@ def reject_reason(mask: NDArray[np.uint16]) -> tuple[Failure, dict[str, int]]:
     """The main filter that rejects a source, and the number of failing frames per filter.
 
     A cut or a change of the person also triggers other filters for a few frames; these are attributed to the cut or the
-    change. Of the remaining failures, the filter with the most frames is the main one.
+    change. While the camera moves, speeds in the image are not those of the person; they are attributed to the camera.
+    Of the remaining failures, the filter with the most frames is the main one.
     """
     counts = {f.reason: int((mask & np.uint16(f) != 0).sum()) for f in Failure}
     counts = {name: count for name, count in counts.items() if count}
@@ -155,6 +156,7 @@ def reject_reason(mask: NDArray[np.uint16]) -> tuple[Failure, dict[str, int]]:
     left[_around(cut, 0, _AFTER_CUT)] &= ~np.uint16(Failure.CAMERA_MOTION)
     left[_around(cut, _AFTERMATH, _AFTERMATH)] &= ~np.uint16(jumps | Failure.IDENTITY_SWITCH)
     left[_around(switch, _AFTERMATH, _AFTERMATH)] &= ~np.uint16(jumps)
+    left[left & np.uint16(Failure.CAMERA_MOTION) != 0] &= ~np.uint16(jumps | Failure.STATIC)
     explained = {f: int((left & np.uint16(f) != 0).sum()) for f in Failure}
     return max(Failure, key=lambda f: explained[f]), counts
 

@@ -10,13 +10,14 @@ import torch
 from numpy.typing import NDArray
 
 from hmr4d.body.skeleton import COCO17
-from hmr4d.curation.filters import FPS, Thresholds, box_overlaps, has_extent
+from hmr4d.curation.filters import FPS, Thresholds, box_overlaps, has_extent, runs_of
 from hmr4d.curation.records import Rejected
 from hmr4d.keypoint_files.rates import even_times, resample_keypoints
 from hmr4d.keypoint_files.reading import KeypointTrack
 from hmr4d.keypoint_files.smpl_joints import observed_joints
 
 BOXED = 0.3  # smallest confidence of keypoints that define a missing box
+SHORT_GAP = 0.1  # seconds; keypoints that are missing for up to this time count for the box, at interpolated positions
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +44,21 @@ def keypoint_boxes(keypoints: NDArray[np.floating]) -> NDArray[np.float32]:
     return np.where((sure.sum(1) >= 2)[:, None], boxes, 0.0).astype(np.float32)
 
 
+def track_boxes(keypoints: NDArray[np.float32], longest: int) -> NDArray[np.float32]:
+    """Boxes (F, 4) of one person's keypoints (F, J, 3), including keypoints in gaps of up to `longest` frames.
+
+    Without them, legs that a detector loses for three frames would halve the box, and the frames would fail the size
+    filter too. A frame without person keeps a box without extent.
+    """
+    sure, filled = keypoints[..., 2] >= BOXED, keypoints.copy()
+    for joint in np.flatnonzero(~sure.all(0)):
+        for start, end in runs_of(~sure[:, joint]):
+            if start > 0 and end < len(sure) and end - start <= longest:
+                share = (np.arange(1, end - start + 1) / (end - start + 1))[:, None]
+                filled[start:end, joint] = (1 - share) * keypoints[start - 1, joint] + share * keypoints[end, joint]
+    return np.where((sure.sum(1) >= 2)[:, None], keypoint_boxes(filled), np.float32(0))
+
+
 def largest_of_tracks(tracks: Sequence[KeypointTrack], frame_times: NDArray[np.float64] | float) -> People:
     """The person with the largest box in each frame, from the first to the last frame with a person.
 
@@ -59,12 +75,14 @@ def largest_of_tracks(tracks: Sequence[KeypointTrack], frame_times: NDArray[np.f
     keypoints = np.zeros((last - first + 1, COCO17.num_joints, 3), np.float32)
     boxes = np.zeros((len(keypoints), 4), np.float32)
     sizes = np.zeros(len(keypoints))
+    steps = np.diff(frame_times) if isinstance(frame_times, np.ndarray) else np.array([1 / frame_times])
+    longest = round(SHORT_GAP / float(np.median(steps))) if len(steps) else 0
     for track in tracks:
         points, conf = observed_joints(
             torch.from_numpy(track.kp2d), torch.from_numpy(track.kp2d_conf), track.skeleton, COCO17
         )
         own = torch.cat([points, conf[..., None]], -1).numpy().astype(np.float32)
-        own_boxes = keypoint_boxes(own)
+        own_boxes = track_boxes(own, longest)
         area = (own_boxes[:, 2:] - own_boxes[:, :2]).prod(1)
         at = track.frame_ids - first
         larger = area > sizes[at]

@@ -15,7 +15,7 @@ import logging
 import math
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -128,7 +128,11 @@ def _prepared(settings: Settings, videos: Path, run: str) -> tuple[list[Stage], 
 def run_task(task: Task) -> Outcome:
     """Runs all stages of one partition. Repeated and concurrent runs are safe."""
     stages, sources = _prepared(task.settings, task.videos, task.run)
-    return run_stages(task, stages, [sources[name] for name in task.ids])
+    outcome = run_stages(task, stages, [sources[name] for name in task.ids if name in sources])
+    gone = [name for name in task.ids if name not in sources]
+    sentence = "the file was removed during the run."
+    removed = (DeadLetter("list", source_key(name), name, FAILED, "unreadable", sentence) for name in gone)
+    return replace(outcome, dead=(*removed, *outcome.dead))
 
 
 def run_stages(task: Task, stages: Sequence[Stage], sources: Sequence[Source]) -> Outcome:
@@ -181,12 +185,13 @@ def _run_stage(stage: Stage, records: list[Record], out: Path, again: set[str], 
 
 
 def _tried(stage: Stage, record: Record, dead: list[DeadLetter]) -> list[Record]:
-    """Result of a stage for a record; [] with an entry in `dead` if it is excluded."""
+    """Result of a stage for a record; what remains of it, with an entry in `dead`, if it is excluded."""
     source = str(record.meta["source"]["id"])
     try:
         return stage.run(record)
     except Rejected as error:
         dead.append(DeadLetter(stage.name, record.key, source, REJECTED, error.reason, _sentence(error)))
+        return list(error.kept)
     except Exception as error:  # one bad source never stops a run
         name = "".join(f"_{c.lower()}" if c.isupper() else c for c in type(error).__name__).strip("_")
         dead.append(DeadLetter(stage.name, record.key, source, FAILED, name, _sentence(error)))

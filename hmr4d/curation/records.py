@@ -10,7 +10,7 @@ import io
 import json
 import os
 import tarfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,13 +25,15 @@ CLIP, SOURCE = "clip", "source"  # types of records
 class Rejected(ValueError):
     """A record that a stage excludes, with the reason.
 
-    Attributes:
+    Args:
         reason: short name of the reason, the same for all such records.
+        sentence: what was found and expected.
+        kept: what later stages still get, such as the failed filters of a source without a clip.
     """
 
-    def __init__(self, reason: str, sentence: str) -> None:
+    def __init__(self, reason: str, sentence: str, kept: Sequence[Record] = ()) -> None:
         super().__init__(sentence)
-        self.reason = reason
+        self.reason, self.kept = reason, kept
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +70,7 @@ class RecordWriter:
 
     def add(self, record: Record) -> None:
         meta = json.dumps({**record.meta, "kind": record.kind}, ensure_ascii=False, sort_keys=True)
-        self._member(f"{record.key}.json", meta.encode())
+        self._member(f"{record.key}.json", meta.encode("utf-8", "replace"))  # halves of surrogate pairs become "?"
         for name in sorted(record.arrays):
             buffer = io.BytesIO()
             np.lib.format.write_array(buffer, np.ascontiguousarray(record.arrays[name]), allow_pickle=False)

@@ -97,7 +97,11 @@ class LocalFolder:
     def list(self) -> Iterator[Source]:
         by_file = read_source_metadata(self.root / METADATA)
         files = [
-            p for p in sorted(self.root.rglob("*")) if p.is_file() and is_shown(p, self.root) and p.name != METADATA
+            p
+            for p in sorted(self.root.rglob("*"))
+            if (p.is_file() or (p.is_symlink() and not p.exists()))  # a dead link becomes a dead letter
+            and is_shown(p, self.root)
+            and p.name != METADATA
         ]
         videos = [p for p in files if p.suffix.lower() in VIDEOS]
         keypoints = {p.with_suffix(""): p for p in files if p.suffix.lower() in KEYPOINT_FILES}
@@ -111,7 +115,7 @@ class LocalFolder:
                 f"({', '.join(KEYPOINT_FILES)})."
             )
         for path in sorted(names):
-            name = path.relative_to(self.root).as_posix()
+            name = _text_of(path.relative_to(self.root).as_posix())
             metadata = by_file.get(name, {})
             yield Source(name, self.kind, path, beside.get(path), metadata.get("url", ""), metadata.get("licence", ""))
 
@@ -161,6 +165,11 @@ def open_sources(spec: str) -> VideoSource:
     """The sources of a place: a folder, or `name:place` with a name of SOURCES, such as `table:videos.csv`."""
     name, mark, place = spec.partition(":")
     return SOURCES[name](place) if mark and name in SOURCES else LocalFolder(spec)
+
+
+def _text_of(name: str) -> str:
+    """A file name as text; bytes that are not UTF-8 are written out, as `\\xff`."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def read_source_metadata(path: Path) -> dict[str, dict[str, str]]:

@@ -36,6 +36,7 @@ from hmr4d.curation.video_frames import gray, grid_of, nearest_pictures, probe
 from hmr4d.data.importers.splits import split_by_name
 from hmr4d.data.keypoint_clips import with_image_size
 from hmr4d.motion.motion import checked_fps
+from hmr4d.utils.text_files import printable
 
 FRAMES_PER_CALL = 32  # frames per call of an image detector
 TEST_SHARE, VAL_SHARE = 0.05, 0.05  # fractions of the sources
@@ -129,7 +130,7 @@ def build_stages(settings: Settings, videos: Path) -> list[Stage]:
     stages = [
         Stage(
             "detect",
-            1,
+            2,
             {"detector": settings.detector, "version": detector.version, **reading},
             SOURCE,
             lambda record: [detect(record, sources, detector, settings)],
@@ -229,7 +230,7 @@ def filter_and_trim(record: Record, limits: Thresholds, rules: TrimRules) -> lis
     """The clips of a source, and the source with the failed filters of each frame (`mask`).
 
     Raises:
-        Rejected: no clip remains; the reason is the main filter.
+        Rejected: no clip remains; the reason is the main filter, and the source with its `mask` is kept.
     """
     meta, size = record.meta, (record.meta["width"], record.meta["height"])
     track = Track(record.arrays["kpts"], record.arrays["boxes"], size, record.arrays.get("camera"))
@@ -249,10 +250,6 @@ def filter_and_trim(record: Record, limits: Thresholds, rules: TrimRules) -> lis
         arrays = {"kpts": frames, "bbox_xyxy": clip.boxes}
         clips.append(Record(name, {**shared, **about, "filters": filter_settings}, arrays))
     reason, counts = reject_reason(mask)
-    if not clips:
-        if failed:
-            raise Rejected((failed & -failed).reason, "the mean speed or acceleration of every clip is too high.")
-        raise Rejected(*_why_no_clip(reason, counts, len(mask), rules))
     summary = {
         "source": meta["source"],
         "n_frames": len(mask),
@@ -260,7 +257,13 @@ def filter_and_trim(record: Record, limits: Thresholds, rules: TrimRules) -> lis
         "frames_failing": counts,
         "remarks": meta["remarks"],
     }
-    return [Record(record.key, summary, {"mask": mask}, SOURCE), *clips]
+    bits = Record(record.key, summary, {"mask": mask}, SOURCE)
+    if not clips and failed:
+        sentence = "the mean speed or acceleration of every clip is too high."
+        raise Rejected((failed & -failed).reason, sentence, [bits])
+    if not clips:
+        raise Rejected(*_why_no_clip(reason, counts, len(mask), rules), [bits])
+    return [bits, *clips]
 
 
 def _why_no_clip(reason: Failure, counts: Mapping[str, int], num_frames: int, rules: TrimRules) -> tuple[str, str]:
@@ -394,7 +397,7 @@ def _heard(remarks: list[str]) -> Generator[None, None, None]:
 
     class Listener(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            remarks.append(record.getMessage())
+            remarks.append(printable(record.getMessage()))
 
     source, listener = logging.getLogger("hmr4d.keypoint_files"), Listener(logging.WARNING)
     passed_on, level = source.propagate, source.level

@@ -10,6 +10,7 @@ import pytest
 
 from hmr4d.curation.edge_measures import edge_measures
 from hmr4d.curation.filters import Failure, Thresholds, Track, frame_failures, reject_reason, runs_of
+from hmr4d.curation.largest_person import keypoint_boxes, track_boxes
 from hmr4d.curation.trimming import TrimRules, bridge, clip_failures, clip_id, trim
 from tests.curation.tracks import HEIGHT, boxes_of, shifted, unsure, walk
 
@@ -119,6 +120,12 @@ def test_a_cut_is_one_frame_and_the_main_reason_despite_its_aftermath() -> None:
     assert reason is Failure.SHOT_CUT and counts["camera_motion"] == 15 and not trim(track, mask, LIMITS, RULES)
 
 
+def test_a_camera_that_follows_a_person_is_the_main_reason() -> None:
+    pan = camera_of(np.stack([background(8 * t) for t in range(40)]), walk(40, speed=0.0))
+    reason, counts = reject_reason(frame_failures(pan, LIMITS))
+    assert reason is Failure.CAMERA_MOTION and counts == {"camera_motion": 39, "static": 40}
+
+
 @pytest.mark.parametrize(
     ("track", "reason"),
     [
@@ -139,8 +146,7 @@ def test_short_gaps_of_confidence_are_interpolated_linearly() -> None:
     track = unsure(walk(100), slice(40, 43), [13])
     track.keypoints[40:43, 13, :2] = 0.0
     mask = frame_failures(track, LIMITS)
-    assert set(np.flatnonzero(mask)) >= {40, 41, 42}
-    mask = np.where(np.isin(np.arange(100), [40, 41, 42]), np.uint16(Failure.CONFIDENCE), np.uint16(0))
+    assert np.flatnonzero(mask).tolist() == [40, 41, 42] and set(mask[40:43]) == {np.uint16(Failure.CONFIDENCE)}
     ((first, last, clip),) = trim(track, mask, LIMITS, RULES)
     assert (first, last) == (0, 100)
     assert np.allclose(clip.keypoints[40:43, 13], walk(100).keypoints[40:43, 13], atol=1e-3)
@@ -169,6 +175,15 @@ def test_clip_limits_and_ids() -> None:
     wanted = hashlib.sha1(b"a/b.mp4,1500,4000,1").hexdigest()[:16]
     assert clip_id("a/b.mp4", 1.5, 4.0) == wanted and len(wanted) == 16
     assert len({clip_id("a", 1.5, 4.0), clip_id("a", 1.5, 4.001), clip_id("b", 1.5, 4.0)}) == 3
+
+
+def test_keypoints_lost_for_a_tenth_of_a_second_count_for_the_box() -> None:
+    sought, lost = walk(60).keypoints, walk(60).keypoints.copy()
+    lost[20:23, 13:] = lost[40:44, 13:] = 0.0
+    lost[50] = 0.0
+    boxes = track_boxes(lost, 3)
+    assert np.allclose(boxes[:40], keypoint_boxes(sought)[:40], atol=1e-3)
+    assert (boxes[40:44, 3] < sought[40:44, 13, 1]).all() and not boxes[50].any()
 
 
 def test_runs_of_good_frames() -> None:

@@ -128,7 +128,10 @@ def test_invalid_content_is_excluded_with_its_reason(tmp_path: Path) -> None:
     for name, content in contents_of.items():
         (root / f"{name}.json").write_text(json.dumps(content))
     (root / "zero.npz").write_bytes(b"")
+    (root / os.fsdecode(b"latin_\xfc.json")).write_text(json.dumps(contents_of["good"]))
+    (root / "link.json").symlink_to(root / "gone.json")
     curate(settings_of(root), tmp_path / "out")
+    assert {row["source_id"] for row in read_manifest(tmp_path / "out")} >= {"good.json", "latin_\\xfc.json"}
     assert dead_letters(tmp_path / "out") == {
         "gap.json": "person",
         "sizes.json": "image_size_changes",
@@ -138,6 +141,7 @@ def test_invalid_content_is_excluded_with_its_reason(tmp_path: Path) -> None:
         "empty_people.json": "person",
         "text.json": "unreadable",
         "zero.npz": "unreadable",
+        "link.json": "unreadable",
     }
     with (tmp_path / "out/dead_letters.csv").open(newline="") as file:
         assert all(row["message"] and "/" not in row["key"] for row in csv.DictReader(file))
@@ -146,9 +150,10 @@ def test_invalid_content_is_excluded_with_its_reason(tmp_path: Path) -> None:
 def test_sources_contain_the_filter_bits_of_every_frame(root: Path, tmp_path: Path) -> None:
     curate(settings_of(root), tmp_path / "out")
     (file,) = (tmp_path / "out/work/1_trim").glob("*.tar")
-    kept = {r.meta["source"]["id"]: r for r in read_records(file) if r.kind == SOURCE}
-    assert set(kept) == {"walk_0.npz", "long_0.npz"} and not kept["walk_0.npz"].arrays["mask"].any()
-    assert kept["walk_0.npz"].arrays["mask"].dtype == np.uint16 and len(kept["walk_0.npz"].arrays["mask"]) == 120
+    masks = {r.meta["source"]["id"]: r.arrays["mask"] for r in read_records(file) if r.kind == SOURCE}
+    assert set(masks) == {f"{name}_0.npz" for name in CASES}
+    assert not masks["walk_0.npz"].any() and (masks["freeze_0.npz"] == Failure.STATIC).all()
+    assert masks["walk_0.npz"].dtype == np.uint16 and len(masks["walk_0.npz"]) == 120
 
 
 def test_other_thresholds_run_the_filters_again_but_not_the_detector(root: Path, tmp_path: Path) -> None:
@@ -266,6 +271,8 @@ def test_errors_are_dead_letters_and_only_they_are_retried(root: Path, tmp_path:
     first = partitions.run_stages(task, [stage], sources)
     assert [(d.kind, d.reason, d.message) for d in first.dead] == [("failed", "connection_error", "the server is away")]
     assert partitions.run_stages(task, [stage], sources).dead == first.dead and len(calls) == 2
+    removed = partitions.run_task(replace(task, ids=(*task.ids, "removed.json"))).dead
+    assert [d.message for d in removed if d.source == "removed.json"] == ["the file was removed during the run."]
     again = partitions.run_stages(replace(task, retry_failed=True), [stage], sources)
     assert not again.dead and calls[2:] == calls[:1] and len(list(read_records(again.file))) == 2
 

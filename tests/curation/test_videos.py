@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 from hmr4d.curation.captioners import EndpointCaptions
-from hmr4d.curation.detectors import build_detector
+from hmr4d.curation.detectors import HttpDetector, build_detector
 from hmr4d.curation.edge_measures import edge_measures
 from hmr4d.curation.manifest import read_manifest
 from hmr4d.curation.red_box import RED
@@ -158,6 +158,15 @@ def test_a_server_finds_people_and_the_largest_box_counts(videos: Path, tmp_path
     assert np.allclose(clip.arrays["kpts"][:, :17], track.keypoints, atol=1e-3) and clip.meta["detector"] == "http"
 
 
+@pytest.mark.parametrize("person", [{}, {"bbox": [0, 0, 9, 9]}, {"bbox": [0, 0, None, 9], "kpts": [[0, 0, 0]] * 17}])
+def test_an_invalid_answer_of_a_server_is_reported(person: dict[str, Any]) -> None:
+    with (
+        Server(lambda _: [[person]]) as server,
+        pytest.raises(ValueError, match="answered the person .* expected 'bbox'"),
+    ):
+        HttpDetector(server.url).infer(np.zeros((1, 8, 8, 3), np.uint8))
+
+
 def test_with_two_passes_a_server_gets_half_of_an_empty_video(tmp_path: Path) -> None:
     write_video(tmp_path / "in" / "empty.mp4", [scene()] * 90)
     frames: list[int] = []
@@ -204,13 +213,13 @@ def test_a_chat_server_gets_eight_images_of_the_boxed_person(videos: Path, tmp_p
     root.mkdir()
     for name in ("walk.mp4", "walk.npz"):
         (root / name).write_bytes((videos / name).read_bytes())
-    answer = {"choices": [{"message": {"content": "A person walks to the right."}}]}
+    answer = {"choices": [{"message": {"content": "A person walks to the right. \ud83d"}}]}  # half of a pair
     with Server(lambda _: answer) as server:
         curate(Settings(str(root), captioner=f"openai:{server.url}#seer"), tmp_path / "out")
         request = json.loads(server.bodies[0])
     (row,) = read_manifest(tmp_path / "out")
     assert row["captions"] == [
-        {"text": "A person walks to the right.", "model": "openai:seer", "prompt_id": "boxed_person_1"}
+        {"text": "A person walks to the right. ?", "model": "openai:seer", "prompt_id": "boxed_person_1"}
     ]
     content = request["messages"][0]["content"]
     assert request["model"] == "seer" and [part["type"] for part in content] == ["text"] + ["image_url"] * 8

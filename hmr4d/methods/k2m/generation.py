@@ -113,7 +113,7 @@ def kept_tokens(tokens: Tensor, ranges: Sequence[tuple[float, float]], num_token
     for start, end in ranges:
         if not 0 <= start < end <= seconds + 1 / fps:
             raise ValueError(f"The range {start:g} to {end:g} s is not within the motion, which has {seconds:g} s.")
-        first = -int(-start * fps // UNIT)
+        first = -int(-(start * fps - 1e-6) // UNIT)
         last = min(int(end * fps + 1e-6) // UNIT, len(tokens), num_tokens)
         kept[first:last] = tokens[first:last]
     if not (kept != FREE).any():

@@ -12,6 +12,7 @@ from torch.nn.functional import normalize
 from hmr4d.body.pose import Pose
 from hmr4d.body.skeleton import SMPL22
 from hmr4d.geometry.rigs import Rig, project
+from hmr4d.methods.k2m.generation import kept_tokens
 from hmr4d.methods.k2m.method import METHOD
 from hmr4d.methods.k2m.pipeline import K2MPipeline
 from hmr4d.methods.k2m.stages import TrainingOptions
@@ -73,6 +74,11 @@ def test_kept_tokens_stay_and_the_others_are_generated() -> None:
     assert torch.equal(old[:11], new[:11]) and not torch.equal(old[11:], new[11:])
     assert torch.equal(old[:7], middle[:7]) and torch.equal(old[23:30], middle[23:30])
     assert not torch.equal(old[7:23], middle[7:23])
+
+
+def test_a_range_that_begins_with_a_token_keeps_it() -> None:
+    kept = kept_tokens(torch.arange(75)[:, None], [(4.4, 5.2)], 75, 30.0)  # 4.4 * 30 is more than 132 in floats
+    assert torch.where(kept[:, 0] >= 0)[0].tolist() == list(range(33, 39))
 
 
 def test_a_motion_without_tokens_cannot_be_edited() -> None:
