@@ -97,6 +97,7 @@ def _add_text_adapter(commands: Commands) -> None:
 def _run_text_adapter(args: argparse.Namespace) -> Derived:
     from hmr4d.evaluation.prompt_sets import read_prompts
     from hmr4d.nn.action_index import FILE_NAME, ActionIndex, build_action_index, check_far, prototypes_of
+    from hmr4d.nn.action_recognizer import RecognizerTraining, fit_recognizer
     from hmr4d.nn.text import build_text_encoder
     from hmr4d.nn.text_adapter import (
         ADAPTER_NAME,
@@ -113,7 +114,8 @@ def _run_text_adapter(args: argparse.Namespace) -> Derived:
     adapter = TextAdapter.load(args.adapter) if args.adapter else fit_text_adapter(captions, training, dim=args.dim)
     if args.like:
         adapter = rotated_like(adapter, TextAdapter.load(args.like), captions)
-    index = build_action_index(args.store, captions, adapter=adapter, check=check)
+    recognizer = fit_recognizer(captions, RecognizerTraining(seed=args.seed))
+    index = build_action_index(args.store, captions, adapter=adapter, recognizer=recognizer, check=check)
     story = [f"{len(captions)} captions of {len(index.actions)} actions in {len(index.groups())} groups"]
     if check is not None:
         story.append(

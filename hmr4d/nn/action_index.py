@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from hmr4d.data.store import MotionStore
+from hmr4d.nn.action_recognizer import ActionRecognizer
 from hmr4d.nn.prompt_checks import words_of
 from hmr4d.nn.text_adapter import (
     ADAPTER_NAME,
@@ -30,7 +31,7 @@ from hmr4d.utils.files import atomic_path
 
 FILE_NAME = "actions.safetensors"  # file in the folder of a released model
 FORMAT, VERSION = "hmr4d-actions", 1
-SHARPNESS = 20.0  # inverse temperature of the softmax over cosines that weights the durations of known actions
+SHARPNESS = 20.0  # inverse temperature of the softmax over cosines with the known actions
 FALSE_ALARMS = 0.05  # allowed fraction of held-out sentences of known actions that are classified as far
 NEAR_COPY = 0.9  # cosine of pooled vectors above which two sentences are held out together
 NEAREST = 3
@@ -78,10 +79,10 @@ class PromptMatch:
     """The nearest actions of a prompt.
 
     Attributes:
-        nearest: known actions with their similarity, most similar first, one per group.
-        similarity: cosine with the nearest action.
+        nearest: known actions with their similarity, best score first, one per group.
+        similarity: largest cosine with an action.
         is_far: whether the prompt is far from all known actions.
-        seconds: suitable duration: geometric mean of the actions' median durations, weighted by similarity.
+        seconds: suitable duration: geometric mean of the actions' median durations, weighted by their probability.
     """
 
     nearest: tuple[tuple[KnownAction, float], ...]
@@ -97,6 +98,7 @@ class ActionIndex:
         actions: A actions.
         prototypes: (A, C) mean directions of their sentences.
         adapter: text adapter; None: the pooled vectors of the encoder.
+        recognizer: scores the actions in addition to the similarity; None: the similarity alone.
         check: threshold for far prompts; None: no prompt is far.
         lexicon: words of the training captions.
     """
@@ -107,6 +109,7 @@ class ActionIndex:
         prototypes: Tensor,
         *,
         adapter: TextAdapter | None = None,
+        recognizer: ActionRecognizer | None = None,
         check: FarCheck | None = None,
         lexicon: Sequence[str] = (),
     ) -> None:
@@ -115,19 +118,36 @@ class ActionIndex:
                 f"{len(actions)} actions with {len(prototypes)} prototypes; give one prototype per "
                 "action, and at least one action."
             )
+        if recognizer is not None and len(recognizer.bias) != len(actions):
+            raise ValueError(
+                f"{len(actions)} actions with a recognizer of {len(recognizer.bias)}; fit it to the captions of these "
+                "actions."
+            )
         self.actions, self.prototypes = tuple(actions), normalize(prototypes.float().cpu(), dim=-1)
-        self.adapter, self.check, self.lexicon = adapter, check, frozenset(lexicon)
+        self.adapter, self.recognizer, self.check, self.lexicon = adapter, recognizer, check, frozenset(lexicon)
 
     def similarities(self, pooled: Tensor) -> Tensor:
         """(B, A) cosines of pooled text vectors (B, C) with the known actions."""
+        return self._directions(pooled) @ self.prototypes.T
+
+    def _directions(self, pooled: Tensor) -> Tensor:
+        """(B, C) unit vectors in the space of the adapter."""
         pooled = pooled.float().cpu()
-        return normalize(pooled if self.adapter is None else self.adapter(pooled), dim=-1) @ self.prototypes.T
+        return normalize(pooled if self.adapter is None else self.adapter(pooled), dim=-1)
+
+    def scores(self, pooled: Tensor) -> Tensor:
+        """(B, A) logarithms of the actions' probabilities, up to a constant, for pooled text vectors (B, C).
+
+        The similarity and the recognizer make different mistakes; their sum is more often right than either.
+        """
+        scores = SHARPNESS * self.similarities(pooled)
+        return scores if self.recognizer is None else scores + self.recognizer(pooled)
 
     def pulled(self, pooled: Tensor, share: float) -> Tensor:
-        """Pooled text vectors (B, C) in the space of the adapter, moved towards the nearest known action.
+        """Pooled text vectors (B, C) in the space of the adapter, moved towards the action with the best score.
 
-        A generator knows the directions of its training sentences; paraphrases have other directions. The nearest
-        action of a paraphrase is correct more often than the generator's motion for it.
+        A generator knows the directions of its training sentences; paraphrases have other directions. The best action
+        of a paraphrase is correct more often than the generator's motion for it.
 
         Args:
             pooled: pooled vectors of the text encoder.
@@ -136,24 +156,22 @@ class ActionIndex:
         Returns:
             (B, C) with unit variance over the entries, like the adapter's vectors, on the device of `pooled`.
         """
-        own = pooled.float().cpu()
-        own = normalize(own if self.adapter is None else self.adapter(own), dim=-1)
-        nearest = self.prototypes[(own @ self.prototypes.T).argmax(-1)]
-        mixed = normalize((1.0 - share) * own + share * nearest, dim=-1)
+        nearest = self.prototypes[self.scores(pooled).argmax(-1)]
+        mixed = normalize((1.0 - share) * self._directions(pooled) + share * nearest, dim=-1)
         return (mixed * mixed.shape[-1] ** 0.5).to(pooled.device)
 
     def match(self, pooled: Tensor) -> list[PromptMatch]:
         """The nearest actions of each prompt, from pooled text vectors (B, C)."""
-        similarities = self.similarities(pooled)
+        similarities, scores = self.similarities(pooled), self.scores(pooled)
         log_seconds = torch.tensor([action.seconds for action in self.actions]).log()
         suited = (
-            torch.softmax(SHARPNESS * similarities, -1) @ log_seconds
+            torch.softmax(scores, -1) @ log_seconds
         ).exp()  # the geometric mean limits the effect of a single long clip
         far_below = -2.0 if self.check is None else self.check.threshold
         results = []
-        for row, duration in zip(similarities, suited.tolist(), strict=True):
+        for row, score, duration in zip(similarities, scores, suited.tolist(), strict=True):
             nearest: dict[str, tuple[KnownAction, float]] = {}
-            for i in row.argsort(descending=True).tolist():
+            for i in score.argsort(descending=True).tolist():
                 nearest.setdefault(self.actions[i].group, (self.actions[i], float(row[i])))
                 if len(nearest) == NEAREST:
                     break
@@ -162,8 +180,8 @@ class ActionIndex:
         return results
 
     def accuracy(self, pooled: Tensor, labels: Sequence[str]) -> float:
-        """Fraction of prompts (B, C) whose nearest action, or its group, equals the label."""
-        nearest = [self.actions[i] for i in self.similarities(pooled).argmax(1).tolist()]
+        """Fraction of prompts (B, C) whose best action, or its group, equals the label."""
+        nearest = [self.actions[i] for i in self.scores(pooled).argmax(1).tolist()]
         return sum(label in (a.name, a.group) for a, label in zip(nearest, labels, strict=True)) / len(labels)
 
     def groups(self) -> dict[str, list[KnownAction]]:
@@ -181,8 +199,12 @@ class ActionIndex:
             "lexicon": " ".join(sorted(self.lexicon)),
             "is_adapted": json.dumps(self.adapter is not None),
         }
+        tensors = {"prototypes": self.prototypes.half().contiguous()}
+        if self.recognizer is not None:
+            tensors |= {"recognizer.weight": self.recognizer.weight.half().contiguous()}
+            tensors |= {"recognizer.bias": self.recognizer.bias.float().contiguous()}
         with atomic_path(path) as temporary:
-            save_file({"prototypes": self.prototypes.half().contiguous()}, temporary, metadata)
+            save_file(tensors, temporary, metadata)
 
     @classmethod
     def load(cls, path: str | Path, adapter: TextAdapter | None = None) -> ActionIndex:
@@ -203,6 +225,11 @@ class ActionIndex:
         try:
             with safe_open(path, "pt") as file:
                 metadata, prototypes = file.metadata() or {}, file.get_tensor("prototypes")
+                recognizer = None
+                if "recognizer.weight" in file.keys():  # noqa: SIM118
+                    recognizer = ActionRecognizer(
+                        *(file.get_tensor(f"recognizer.{name}").float() for name in ("weight", "bias"))
+                    )
             if metadata.get("format") != FORMAT or metadata.get("version") != str(VERSION):
                 raise ValueError(f"it is {metadata.get('format')!r} version {metadata.get('version')!r}")
             actions = [KnownAction(**fields) for fields in json.loads(metadata["actions"])]
@@ -215,7 +242,7 @@ class ActionIndex:
         if is_adapted != (adapter is not None) or (adapter is not None and adapter.dim != prototypes.shape[1]):
             raise ValueError(f"{path} belongs to another text adapter. Create both again.")
         check = None if check is None else FarCheck(**check)
-        return cls(actions, prototypes, adapter=adapter, check=check, lexicon=lexicon)
+        return cls(actions, prototypes, adapter=adapter, recognizer=recognizer, check=check, lexicon=lexicon)
 
 
 def build_action_index(
@@ -223,6 +250,7 @@ def build_action_index(
     captions: LabeledCaptions,
     *,
     adapter: TextAdapter | None = None,
+    recognizer: ActionRecognizer | None = None,
     check: FarCheck | None = None,
     split: str | None = "train",
 ) -> ActionIndex:
@@ -232,6 +260,7 @@ def build_action_index(
         paths: folders of motion stores.
         captions: their captions, from `read_captions`.
         adapter: adapter for the pooled vectors.
+        recognizer: result of `fit_recognizer` for the captions.
         check: result of `check_far`.
         split: split of the clips.
     """
@@ -248,7 +277,9 @@ def build_action_index(
     for name, group in names:
         shortest, median, longest = np.percentile(seconds[name, group], (10, 50, 90)).round(2).tolist()
         actions.append(KnownAction(name, group, len(seconds[name, group]), median, shortest, longest))
-    return ActionIndex(actions, prototypes, adapter=adapter, check=check, lexicon=words_of(captions.texts))
+    return ActionIndex(
+        actions, prototypes, adapter=adapter, recognizer=recognizer, check=check, lexicon=words_of(captions.texts)
+    )
 
 
 def prototypes_of(
@@ -257,10 +288,7 @@ def prototypes_of(
     """(action, group) of A known actions and the mean directions (A, C) of their sentences, see `caption_votes`."""
     with torch.no_grad():
         vectors = captions.pooled if adapter is None else adapter(captions.pooled)
-    keys = list(zip(captions.actions, captions.groups, strict=True))
-    names = sorted(set(keys))
-    number = {name: i for i, name in enumerate(names)}
-    rows = torch.tensor([number[key] for key in keys])
+    names, rows = captions.numbered()
     weighted = normalize(vectors, dim=-1) * caption_votes(captions)[:, None]
     sums = torch.zeros(len(names), vectors.shape[1]).index_add_(0, rows, weighted)
     return names, normalize(sums, dim=-1)

@@ -145,6 +145,12 @@ class LabeledCaptions:
     def __len__(self) -> int:
         return len(self.texts)
 
+    def numbered(self) -> tuple[list[tuple[str, str]], Tensor]:
+        """The A sorted (action, group) of the captions, and the index (N,) int64 of each caption's."""
+        keys = list(zip(self.actions, self.groups, strict=True))
+        number = {key: i for i, key in enumerate(sorted(set(keys)))}
+        return list(number), torch.tensor([number[key] for key in keys])
+
     def part(self, rows: Sequence[int]) -> LabeledCaptions:
         """The captions with indices `rows`."""
         return LabeledCaptions(
