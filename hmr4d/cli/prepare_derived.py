@@ -90,7 +90,7 @@ def _add_text_adapter(commands: Commands) -> None:
         nargs="*",
         default=[],
         metavar="YAML",
-        help="label -> held-out prompts; prints how many are nearest to an action of that label, before and after",
+        help="label -> held-out prompts; prints for how many the most probable action is correct",
     )
 
 
@@ -125,11 +125,16 @@ def _run_text_adapter(args: argparse.Namespace) -> Derived:
     if args.prompts:
         encoder = build_text_encoder(args.encoder)
         plain = ActionIndex(index.actions, prototypes_of(captions)[1])
+        adapted = ActionIndex(index.actions, index.prototypes, adapter=adapter)
         for path in args.prompts:
             prompts = [(label, text) for label, texts in read_prompts(path).items() for text in texts]
             pooled = encoder.encode([text for _, text in prompts]).pooled
-            before, after = (known.accuracy(pooled, [label for label, _ in prompts]) for known in (plain, index))
-            story.append(f"{path.name}: nearest action is correct for {before:.1%} before and {after:.1%} after")
+            labels = [label for label, _ in prompts]
+            encoder_alone, with_adapter, both = (known.accuracy(pooled, labels) for known in (plain, adapted, index))
+            story.append(
+                f"{path.name}: most probable action is correct for {encoder_alone:.1%} by the encoder alone, "
+                f"{with_adapter:.1%} with the adapter, {both:.1%} with adapter and recognizer"
+            )
     adapter.save(args.out / ADAPTER_NAME)
     index.save(args.out / FILE_NAME)
     return Derived(args.out, story)

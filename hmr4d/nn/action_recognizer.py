@@ -63,7 +63,7 @@ class RecognizerTraining:
     seed: int = 0
     steps: int = 400
     batch_size: int = 768
-    prior_power: float = 0.25
+    prior_power: float = 0.5
     drop_input: float = 0.4
     noise: float = 0.1
     learning_rate: float = 2e-3

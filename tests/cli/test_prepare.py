@@ -83,7 +83,9 @@ def test_a_text_adapter_is_learned_from_stores_and_measured_on_prompts(tmp_path,
     out = capsys.readouterr().out
     assert f"{len(captions)} captions of {len(prompts)} actions" in out
     assert "far prompts: AUC" in out
-    assert re.search(r"prompts.yaml: nearest action is correct for [\d.]+% before and [\d.]+% after", out)
+    assert re.search(
+        r"prompts.yaml: most probable action is correct for .*%.* adapter, [\d.]+% with adapter and recognizer", out
+    )
     index = load_actions(tmp_path / "words")
     assert {action.name for action in index.actions} == set(prompts)
     assert index.check is not None

@@ -22,8 +22,8 @@ class GenerationOptions:
         residual: sampling options of the residual layers; its number of steps is ignored.
         extra_tokens: tokens generated beyond the end and removed, because the last frames of a clip are the least
             accurate.
-        action_pull: weight of the nearest known action in the text vector, see `ActionIndex.pulled`; 0: the text alone.
-            Without a text adapter or a list of known actions it has no effect.
+        action_pull: weight of the most probable known action in the text vector, see `ActionIndex.pulled`; 0: the text
+            alone. Without a text adapter or a list of known actions it has no effect.
         estimate_length: use the length estimator, if there is one, for clips without a given duration.
     """
 

@@ -21,7 +21,7 @@ class SamplingOptions:
         guided_share: share of the noise steps, from the noisiest on, in which a guidance above 1 acts (Kynkäänniemi et
             al. 2024, arXiv 2404.07724); the others need one network pass. 1 as published. Runs that start from a
             reference motion are guided in all steps.
-        action_pull: weight of the nearest known action in the pooled text vector, see `ActionIndex.pulled`; 0 as
+        action_pull: weight of the most probable known action in the pooled text vector, see `ActionIndex.pulled`; 0 as
             published, and for models without a list of known actions.
         world_noise: views share noise in world space, also in training.
         consistency: triangulate and reproject in every step instead of only at the end.
