@@ -87,11 +87,11 @@ class TextAdapter(nn.Module):
         return self.norm(x)
 
     def save(self, path: str | Path) -> None:
-        """Writes the adapter as one safetensors file that `load` reads."""
+        """Writes the adapter in float16 as one safetensors file that `load` reads."""
         network_sizes = {"in_dim": self.in_dim, "dim": self.dim, "hidden": self.hidden, "num_blocks": self.num_blocks}
         metadata = {"format": FORMAT, "version": str(VERSION)} | {k: str(v) for k, v in network_sizes.items()}
         with atomic_path(path) as temporary:
-            save_file({k: v.detach().cpu().contiguous() for k, v in self.state_dict().items()}, temporary, metadata)
+            save_file({k: v.detach().cpu().half() for k, v in self.state_dict().items()}, temporary, metadata)
 
     @classmethod
     def load(cls, path: str | Path) -> TextAdapter:

@@ -92,7 +92,7 @@ def test_a_text_adapter_is_learned_from_stores_and_measured_on_prompts(tmp_path,
     adapter = str(tmp_path / "words" / "text_adapter.safetensors")
     again = ["text-adapter", "--store", *stores, "--encoder", "hash", "--adapter", adapter, "--folds", "0"]
     assert main([*again, "--out", str(tmp_path / "again")]) == 0
-    assert torch.equal(load_actions(tmp_path / "again").prototypes, index.prototypes)
+    assert torch.allclose(load_actions(tmp_path / "again").prototypes, index.prototypes, atol=2e-3)  # half precision
 
 
 def test_humanml3d_shows_the_notice_once(tmp_path, capsys):

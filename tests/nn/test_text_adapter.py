@@ -62,12 +62,12 @@ def test_vectors_have_unit_variance_and_any_leading_axes() -> None:
         adapter(torch.zeros(1, 5))
 
 
-def test_a_file_gives_the_same_adapter_back(tmp_path: Path) -> None:
+def test_a_file_gives_the_adapter_back_in_half_precision(tmp_path: Path) -> None:
     adapter = fit_text_adapter(made_up_captions(), AdapterTraining(steps=2), dim=20)
     adapter.save(tmp_path / "adapter.safetensors")
     again = TextAdapter.load(tmp_path / "adapter.safetensors")
     x = torch.randn(4, 48)
-    assert torch.equal(adapter(x), again(x))
+    assert (adapter(x) - again(x)).abs().max() < 5e-3
     assert not any(p.requires_grad for p in again.parameters())
 
 

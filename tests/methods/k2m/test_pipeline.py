@@ -194,7 +194,8 @@ def test_text_vectors_come_from_the_adapter_and_are_moved_to_known_actions(tmp_p
         {**METHOD.describe(pipeline), "network": {}, "text_encoder": {"name": "hash", "dim": TEXT_DIM}}, tmp_path
     )
     assert again.actions is not None and again.generation.action_pull == 1.0
-    assert again.text_adapter is not None and torch.equal(again.text_adapter.embed.weight, adapter.embed.weight)
+    assert again.text_adapter is not None
+    assert torch.equal(again.text_adapter.embed.weight, adapter.embed.weight.half().float())
 
 
 def test_a_joint_convention_moves_joints_but_not_the_person() -> None:
