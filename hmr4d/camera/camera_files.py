@@ -26,6 +26,7 @@ from torch import Tensor
 from hmr4d.camera.other_formats import other_camera, with_intrinsics
 from hmr4d.geometry.distortion import COEFFICIENT_COUNTS, undistort
 from hmr4d.geometry.rigs import Rig, camera_angles, camera_pose, canonicalise
+from hmr4d.keypoint_files.image_sizes import size_doubt
 from hmr4d.keypoint_files.reading import KeypointTrack
 from hmr4d.utils.files import write_text
 from hmr4d.utils.yaml_section import Section, load_yaml
@@ -44,9 +45,6 @@ INTRINSIC_KEYS = ("size", "K", "fov_deg", "vfov_deg", "distortion")
 FOCAL_KEYS = ("K", "fov_deg", "vfov_deg")
 _POSE_KEYS = ("pitch_deg", "roll_deg", "height_m")
 _VIEW_POSE_KEYS = (*_POSE_KEYS, "yaw_deg", "position_m")
-_OUTSIDE, _INSIDE = 0.25, 0.95  # fractions of joints that indicate a wrong and a correct image size
-_DOUBTFUL = 0.02  # fraction of joints farther outside than _MARGIN above which the size is doubtful
-_MARGIN = 0.02  # fraction of the image sides; detectors place joints slightly outside
 
 
 @dataclass(frozen=True)
@@ -185,23 +183,8 @@ def check_keypoints_fit(track: KeypointTrack, camera: CameraFile) -> None:
     points = track.kp2d[track.kp2d_conf > 0]
     if not len(points):
         return
-    (width, height), low, high = camera.size, points.min(0), points.max(0)
-    given = (
-        f"keypoints span u = {low[0]:.0f} to {high[0]:.0f}, v = {low[1]:.0f} to {high[1]:.0f}, "
-        f"but the camera's image is {width} x {height} pixels"
-    )
-    if _share_inside(points, camera.size) >= 1 - _OUTSIDE:
-        if _share_inside(points, camera.size, _MARGIN) < 1 - _DOUBTFUL:
-            logger.warning("The %s. Is the camera file for another size?", given)
-        return
-    if _share_inside(points, (height, width)) >= _INSIDE:
-        raise ValueError(f"The {given}. Width and height seem to be swapped: size: [{height}, {width}].")
-    raise ValueError(f"The {given}. Calibrate and detect at the same size, or scale the keypoints.")
-
-
-def _share_inside(points: np.ndarray, size: tuple[int, int], margin: float = 0.0) -> float:
-    around = margin * np.array(size)
-    return float(((points >= -around) & (points <= size + around)).all(-1).mean())
+    if doubt := size_doubt(points, camera.size, "the camera's image"):
+        logger.warning("%s Is the camera file for another size?", doubt)
 
 
 def read_intrinsics(section: Section) -> tuple[tuple[int, int], Tensor, Tensor]:

@@ -67,7 +67,7 @@ def check(words: list[str], args: argparse.Namespace) -> None:
     from hydra import initialize_config_dir
 
     from hmr4d.engine.compose import CONFIG_FOLDER, compose_words
-    from hmr4d.engine.overrides import check_overrides, resolved
+    from hmr4d.engine.overrides import check_output_folder, check_overrides, resolved
 
     folders = []
     if args.config_dir is not None:
@@ -77,7 +77,7 @@ def check(words: list[str], args: argparse.Namespace) -> None:
     with initialize_config_dir(str(CONFIG_FOLDER), version_base="1.3"):
         check_overrides(words, "train", folders=folders, is_sweep=args.multirun)
         if not args.multirun:
-            resolved(compose_words(words, "train", folders))
+            check_output_folder(resolved(compose_words(words, "train", folders))["output_dir"])
 
 
 def give_job_its_folder(cfg: Any) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import os
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -40,9 +41,13 @@ LEAST: dict[str, float] = {  # smallest value, by the last part of a name
     "warmup_steps": 0,
     "decay_steps": 1,
     "seconds": 0.1,
+    "gradient_clip_val": 0.0,
+    "num_layers": 1,
+    "num_heads": 1,
 }
 MOST: dict[str, float] = {"final_lr": 1.0}  # largest value, likewise
 NUM_NEAR = 3
+_MAY_BE_ABSENT = ("callbacks", "logger", "global")  # groups without which every task runs
 
 
 class OverrideError(ValueError):
@@ -130,6 +135,11 @@ def _check_choice(override: Override, folders: Sequence[Path]) -> None:
     """Raises OverrideError if a group has no such file."""
     group = override.key_or_group
     known = choices(group, folders)
+    if override.is_delete() and group.partition("/")[0] not in _MAY_BE_ABSENT:
+        raise OverrideError(
+            f"'{override.input_line}': the group '{group}' cannot be removed. Choose {group}=<name>; known: "
+            f"{', '.join(known)}."
+        )
     for value in _values(override):
         for name in value if isinstance(value, list) else [value]:
             if name is not None and str(name) not in known and "${" not in str(name):
@@ -156,10 +166,22 @@ def _ratio(first: str, second: str) -> float:
     return difflib.SequenceMatcher(None, first.lower(), second.lower()).ratio()
 
 
+def check_output_folder(folder: str | Path) -> None:
+    """OverrideError if a folder of results can neither be written to nor be made."""
+    place = Path(folder).absolute()
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
+        raise OverrideError(f"output_dir={folder}: {place} is no folder that can be written to. Choose another.")
+
+
 def _check_setting(override: Override, plain: DictConfig) -> None:
     """Raises OverrideError if the configuration has no such setting, or if the value has the wrong type."""
     key = override.key_or_group
     settings = OmegaConf.to_container(plain, resolve=False)
+    is_there = override.is_add() and OmegaConf.select(plain, key, throw_on_missing=False) is not None
+    if is_there and not any(isinstance(value, (dict, list)) for value in _values(override)):
+        raise OverrideError(f"'{override.input_line}': '{key}' exists already. Write it without +.")
     if override.is_add() or override.is_force_add():
         return
     for part in key.split("."):

@@ -21,7 +21,7 @@ _DIGITS = re.compile(r"\d+")
 _RATE = re.compile(r"\s*(\d{1,9}(?:\.\d{1,9})?)\s*(?:/\s*(\d{1,9}))?\s*", re.ASCII)  # 30000/1001, too
 _LONGEST = 60  # characters of a value in a message
 _HIGHEST = 2**53  # numbers above are no frames
-FASTEST_RATE = 1000.0  # frames per second of cameras
+SLOWEST_RATE, FASTEST_RATE = 1.0, 1000.0  # frames per second of cameras
 
 
 class SeveralVideosError(ValueError):

@@ -5,6 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+_OUTSIDE, _INSIDE = 0.25, 0.95  # fractions of joints that indicate a wrong and a correct image size
+_DOUBTFUL = 0.02  # fraction of joints farther outside than _MARGIN above which the size is doubtful
+_MARGIN = 0.02  # fraction of the image sides; detectors place joints slightly outside
+
 ImageSizes = tuple[tuple[int, int], ...]
 
 _PAIRS = (("width", "height"), ("image_width", "image_height"), ("img_w", "img_h"), ("frame_width", "frame_height"))
@@ -22,6 +29,34 @@ def image_sizes(content: Any) -> ImageSizes:
     """
     entries = (entry for entry in _entries(content) if not _KEYS.isdisjoint(entry))
     return tuple(dict.fromkeys(size for entry in entries if (size := _size(entry)) is not None))
+
+
+def size_doubt(points: NDArray[np.floating], size: tuple[int, int], image: str) -> str | None:
+    """A sentence if it is doubtful that points are of images of a size; None if they fit.
+
+    Args:
+        points: (N, 2) pixels of found joints, N > 0.
+        size: (width, height) pixels.
+        image: how the sentence calls the image.
+
+    Raises:
+        ValueError: the points cannot be of such images.
+    """
+    (width, height), low, high = size, points.min(0), points.max(0)
+    given = (
+        f"The keypoints span u = {low[0]:.0f} to {high[0]:.0f}, v = {low[1]:.0f} to {high[1]:.0f}, but {image} is "
+        f"{width} x {height} pixels."
+    )
+    if _share_inside(points, size) >= 1 - _OUTSIDE:
+        return given if _share_inside(points, size, _MARGIN) < 1 - _DOUBTFUL else None
+    if _share_inside(points, (height, width)) >= _INSIDE:
+        raise ValueError(f"{given} Width and height seem to be swapped: size: [{height}, {width}].")
+    raise ValueError(f"{given} Calibrate and detect at the same size, or scale the keypoints.")
+
+
+def _share_inside(points: NDArray[np.floating], size: tuple[int, int], margin: float = 0.0) -> float:
+    around = margin * np.array(size)
+    return float(((points >= -around) & (points <= size + around)).all(-1).mean())
 
 
 def _entries(content: Any) -> Iterator[Mapping[str, Any]]:

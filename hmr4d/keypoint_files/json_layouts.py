@@ -23,7 +23,6 @@ from numpy.typing import NDArray
 
 from hmr4d.keypoint_files.cleaning import FARTHEST
 from hmr4d.keypoint_files.detections import (
-    FASTEST_RATE,
     Detection,
     DetectionTable,
     LeftOut,
@@ -34,6 +33,7 @@ from hmr4d.keypoint_files.detections import (
     person_name,
     shown,
 )
+from hmr4d.keypoint_files.frame_times import numbers_by_time, times_of
 from hmr4d.keypoint_files.image_sizes import image_sizes
 from hmr4d.keypoint_files.joint_names import is_apple, joint_name, joint_names
 from hmr4d.keypoint_files.json_frames import (
@@ -49,8 +49,6 @@ from hmr4d.keypoint_files.json_frames import (
     is_one_frame,
     people_of,
     point_key,
-    time_key,
-    time_unit,
 )
 from hmr4d.keypoint_files.points import SCORE_KEYS, is_points, read_points
 
@@ -62,9 +60,6 @@ _SETS_BY_FIRST_JOINT = {"nose": "coco17", "root": "h36m17", "pelvis": "h36m17", 
 _OF_COCO = ("coco", "alphapose", "vitpose", "ultralytics")  # layouts with the 17 joints of COCO
 _MANY = 5  # number of people in a frame above which they are compared
 _MOST_IN_ONE = 10  # maximum people of a single image; more are frames without numbers
-_UNITS = ((1e6, 1e-9), (1e3, 1e-6), (1.0, 1e-3), (0.0, 1.0))  # seconds of a step of time stamps above the first number
-_SAME_STEP = 0.1  # relative tolerance between the usual time step and that of the given rate
-_SLOWEST = 4.0  # frames per second; with a lower rate the numbers are not time stamps
 
 
 def sniff_json(content: Any) -> str | None:
@@ -131,7 +126,7 @@ def read_json_layout(content: Any, layout: str) -> DetectionTable:
     skeleton = "coco17" if layout in _OF_COCO else _named_set(meta)
     if fps is None and isinstance(content, Mapping):
         fps = frame_rate_of(next((v for k in ("fps", "frame_rate") if (v := content.get(k)) is not None), None))
-    times, fps = _times_of([f.entry for f in frames], numbers, fps)
+    times, fps = times_of([f.entry for f in frames], numbers, fps)
     return DetectionTable(detections, layout, skeleton, fps, names, has_placeholders, image_sizes(content), times)
 
 
@@ -163,7 +158,7 @@ def _numbers(frames: Sequence[Frame], content: Any) -> tuple[list[int | None], f
     if key is None:
         if len(frames) == 1:
             _check_one_image(frames[0].people)
-        return _by_time(entries)
+        return numbers_by_time(entries)
     objects = [e for e in entries if isinstance(e, Mapping)]
     written = {key for entry in objects for key in entry}
     ranks = {k: rank for k in written if (rank := frame_rank(k)) is not None}
@@ -236,53 +231,6 @@ def _overlap(people: Sequence[Any]) -> bool:
     sizes = np.array([float(np.linalg.norm(np.ptp(p, axis=0))) for p in places])
     steps = np.linalg.norm(np.diff(middles, axis=0), axis=1)
     return bool(np.median(steps / np.maximum(sizes[1:], 1e-9)) < 0.1)
-
-
-def _by_time(entries: Sequence[Any]) -> tuple[list[int | None], float | None]:
-    """Frames from their time stamps, and their rate; or from their position in the list if there are none."""
-    key = next((k for e in entries if (k := time_key(e))), None)
-    times = [float(e[key]) if isinstance(e, Mapping) and time_key(e) == key else None for e in entries] if key else []
-    known = sorted({t for t in times if t is not None})
-    if key is None or len(known) < 2 or len(known) < len(entries) / 2 or None in times:
-        return list(range(len(entries))), None
-    step = float(np.median(np.diff(known)))
-    unit = _unit_of(key, step)
-    if not step > 0 or (known[-1] - known[0]) / step > 1e7:
-        return list(range(len(entries))), None
-    fps = round(1 / (step * unit), 3)
-    return [
-        round((t - known[0]) / step) for t in times if t is not None
-    ], fps if _SLOWEST < fps <= FASTEST_RATE else None
-
-
-def _unit_of(key: str, step: float) -> float:
-    """Seconds of the unit of time stamps, from their key or from the usual step between two frames."""
-    return time_unit(key) or next((unit for least, unit in _UNITS if step > least), 1.0)
-
-
-def _times_of(
-    entries: Sequence[Any], numbers: Sequence[int | None], fps: float | None
-) -> tuple[dict[int, float], float | None]:
-    """Seconds by frame, and the rate, which the times give if the file has none.
-
-    The seconds are {} unless every frame has a time that is consistent with the rate.
-    """
-    key = next((k for e in entries if (k := time_key(e))), None)
-    if key is None:
-        return {}, fps
-    pairs = zip(numbers, entries, strict=True)
-    times = {n: float(entry[key]) for n, entry in pairs if n is not None and time_key(entry) == key}
-    frames = sorted(times)
-    steps = np.diff([times[frame] for frame in frames]) / np.diff(frames)
-    if not len(steps) or steps.min() <= 0:
-        return {}, fps
-    unit = _unit_of(key, float(np.median(steps)))
-    rate = 1 / (unit * float(np.median(steps)))
-    if fps is None and _SLOWEST < rate <= FASTEST_RATE:
-        fps = round(rate, 3)
-    if fps is None or abs(fps / rate - 1) > _SAME_STEP or len(times) < len(set(numbers)):
-        return {}, fps  # from another clock, or incomplete
-    return {frame: unit * time for frame, time in times.items()}, fps
 
 
 def _images(content: Any) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from hmr4d.camera.camera_files import CameraFile, check_keypoints_fit, read_camera, undistorted
 from hmr4d.detection.video_pictures import VIDEOS, VideoMetadata, are_uneven, read_video_metadata
+from hmr4d.keypoint_files.detections import FASTEST_RATE, SLOWEST_RATE
 from hmr4d.keypoint_files.reading import KeypointTrack, read_keypoints
 from hmr4d.lifting.request import LiftRequest
 from hmr4d.lifting.video_inputs import SAME_ASPECT, even_in_time
@@ -17,7 +18,6 @@ from hmr4d.lifting.video_inputs import SAME_ASPECT, even_in_time
 logger = logging.getLogger(__name__)
 
 USUAL_FPS = 30.0
-SLOWEST_FPS, FASTEST_FPS = 1.0, 1000.0
 
 
 class KeypointInputs(NamedTuple):
@@ -83,8 +83,8 @@ def frame_rate(asked: float | None, recorded: float | None, video: float | None)
     if fps is None:
         logger.info("The keypoint file contains no frame rate; %g frames per second are assumed (--fps).", USUAL_FPS)
         fps = USUAL_FPS
-    if not (math.isfinite(fps) and SLOWEST_FPS <= fps <= FASTEST_FPS):
-        raise ValueError(f"The frame rate is {fps}; expected {SLOWEST_FPS:g} to {FASTEST_FPS:g} frames per second.")
+    if not (math.isfinite(fps) and SLOWEST_RATE <= fps <= FASTEST_RATE):
+        raise ValueError(f"The frame rate is {fps}; expected {SLOWEST_RATE:g} to {FASTEST_RATE:g} frames per second.")
     if video is not None and abs(fps - video) > 0.01 * video:
         logger.warning("The keypoints are taken at %g frames per second, the video has %g.", fps, video)
     return float(fps)

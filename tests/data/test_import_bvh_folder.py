@@ -188,6 +188,8 @@ def test_an_interrupted_import_forgets_files_that_have_gone(root, tmp_path):
 def test_empty_folder(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"No \.bvh file below"):
         import_bvh_folder(tmp_path, tmp_path / "out", conversion=CONVERSION)
+    with pytest.raises(FileNotFoundError, match="none is no folder"):
+        import_bvh_folder(tmp_path / "none", tmp_path / "out", conversion=CONVERSION)
 
 
 def test_joint_maps_from_yaml(tmp_path):

@@ -185,6 +185,15 @@ def test_changing_image_size_and_unknown_rate_are_refused() -> None:
         store_frames(track(fps=None), COCO17)
 
 
+def test_a_rate_of_no_camera_and_a_size_of_other_images_are_refused(caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(ValueError, match="the rate is 2000; expected 1 to 1000 frames per second"):
+        store_frames(track(fps=2000.0), COCO17)
+    with pytest.raises(ValueError, match="v = 100 to 125, but the image is 80 x 60 pixels"):
+        store_frames(track(((80, 60),)), COCO17)
+    store_frames(track(fps=None), COCO17, fps=25.0, size=(119, 300))
+    assert "u = 100 to 125, v = 100 to 125, but the image is 119 x 300 pixels. Check --size" in caplog.text
+
+
 def test_resampled_confidence_is_the_less_sure_and_missing_stays_missing() -> None:
     keypoints = np.array([[[0, 0, 0.9]], [[10, 0, 0.5]], [[0, 0, 0.0]], [[30, 0, 0.7]]], np.float32)
     times = np.array([0.0, 0.1, 0.2, 0.3])

@@ -10,7 +10,7 @@ from hydra import initialize_config_dir
 from hmr4d.cli.train import EXAMPLES
 from hmr4d.engine.choices import choices, described
 from hmr4d.engine.compose import CONFIG_FOLDER, compose_config, compose_words
-from hmr4d.engine.overrides import OverrideError, by_likeness, check_overrides
+from hmr4d.engine.overrides import OverrideError, by_likeness, check_output_folder, check_overrides
 
 EXP = "exp=motion2to3/finetune_mv"
 
@@ -47,6 +47,16 @@ def check(*words: str, is_sweep: bool = False, folders: tuple[Path, ...] = ()) -
         ([EXP, "model.warmup_steps=-5"], "model.warmup_steps=-5: expected at least 0."),
         ([EXP, "global/task=text2motion/test", "limit=-1"], "limit=-1: expected at least 1."),
         ([EXP, "global/task=text2motion/new_text", "seconds=[2,-3]"], "seconds=-3: expected at least 0.1."),
+        ([EXP, "trainer.gradient_clip_val=-1"], "trainer.gradient_clip_val=-1: expected at least 0."),
+        ([EXP, "network.num_layers=0"], "network.num_layers=0: expected at least 1."),
+        (
+            [EXP, "+trainer.max_steps=9"],
+            "'+trainer.max_steps=9': 'trainer.max_steps' exists already. Write it without +",
+        ),
+        (
+            [EXP, "~optimizer"],
+            "'~optimizer': the group 'optimizer' cannot be removed. Choose optimizer=<name>; known: ",
+        ),
         ([EXP, "small"], "'small' is not an override. Write key=value"),
         ([EXP, "seed=1,2"], "'seed=1,2' has several values."),
     ],
@@ -74,6 +84,13 @@ def test_wrong_override_is_explained(words: list[str], message: str) -> None:
 )
 def test_good_overrides_pass(words: list[str]) -> None:
     check(EXP, *words)
+
+
+def test_a_folder_of_results_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    check_output_folder(tmp_path / "new" / "run")
+    with pytest.raises(OverrideError, match=r"output_dir=.*/file/run: .*/file is no folder that can be written to"):
+        check_output_folder(tmp_path / "file" / "run")
 
 
 def test_every_value_of_a_sweep_is_checked() -> None:

@@ -122,7 +122,9 @@ def import_bvh_folder(
             captions name unknown clips.
     """
     root = Path(root)
-    files = _clip_names(root) if root.is_dir() else {}
+    if not root.is_dir():
+        raise FileNotFoundError(f"{root} is no folder. Give the folder of the .bvh files.")
+    files = _clip_names(root)
     if not files:
         raise FileNotFoundError(f"No .bvh file below {root}.")
     beside = [read_side_file(path) for path in files.values()]

@@ -19,9 +19,12 @@ from hmr4d.data.mirrored_text import mirror_text
 from hmr4d.data.part_of_speech import pos_tokens
 from hmr4d.data.store import KEYPOINTS
 from hmr4d.data.store_writer import Caption, ClipRecord, StoreSummary, StoreWriter
+from hmr4d.keypoint_files.detections import FASTEST_RATE, SLOWEST_RATE
+from hmr4d.keypoint_files.image_sizes import size_doubt
 from hmr4d.keypoint_files.rates import even_times, resample_keypoints
 from hmr4d.keypoint_files.reading import KeypointTrack, read_keypoints
 from hmr4d.keypoint_files.smpl_joints import observed_joints
+from hmr4d.utils.files import check_names
 from hmr4d.utils.progress import progress
 
 logger = logging.getLogger(__name__)
@@ -109,14 +112,21 @@ def store_frames(
             a track without one.
 
     Raises:
-        ValueError: the rate is unknown, the image size changes, or joints of the target cannot be derived.
+        ValueError: the rate is unknown or none of a camera, the image size changes or does not fit the keypoints, or
+            joints of the target cannot be derived.
     """
     rate = track.fps or fps
     if rate is None:
         raise ValueError("the file does not contain its frames per second. Pass them with --fps.")
+    if not SLOWEST_RATE <= rate <= FASTEST_RATE:
+        raise ValueError(f"the rate is {rate:g}; expected {SLOWEST_RATE:g} to {FASTEST_RATE:g} frames per second.")
     if len(track.image_sizes) > 1:
         sizes = ", ".join(f"{w} x {h}" for w, h in track.image_sizes[:4])
         raise ValueError(f"its image size changes ({sizes}). Cut the video there, or scale its frames to one size.")
+    image, found = next(iter(track.image_sizes), size), track.kp2d_conf > 0
+    doubt = None if image is None or not found.any() else size_doubt(track.kp2d[found], image, "the image")
+    if doubt:
+        logger.warning("%s Check --size.", doubt)
     points, conf = observed_joints(
         torch.from_numpy(track.kp2d), torch.from_numpy(track.kp2d_conf), track.skeleton, target
     )
@@ -125,7 +135,7 @@ def store_frames(
     tracks = torch.cat([points, conf[..., None]], -1).numpy()
     times = np.arange(len(tracks)) / rate
     tracks = resample_keypoints(tracks, times, even_times(times, FPS))
-    return with_image_size(tracks[..., :2], tracks[..., 2], next(iter(track.image_sizes), size))
+    return with_image_size(tracks[..., :2], tracks[..., 2], image)
 
 
 def _clip_names(root: Path, files: Sequence[Path]) -> dict[str, Path]:
@@ -143,6 +153,7 @@ def _files(root: Path) -> list[Path]:
         raise FileNotFoundError(f"{root} is no folder. Give the folder of the keypoint files.")
     found = [p for p in sorted(root.rglob("*")) if p.suffix.lower() in SUFFIXES and p.is_file()]
     found = [p for p in found if not p.name.startswith(".")]
+    check_names(found)
     if not found:
         raise FileNotFoundError(f"No keypoint file below {root}: expected .json, .npz, .npy or .csv files.")
     return found
