@@ -111,7 +111,7 @@ def test_humanml3d_shows_the_notice_once(tmp_path, capsys):
     [
         (["bandai_namco", "--root", "nowhere.tar.xz"], "Bandai-Namco data not found: nowhere.tar.xz"),
         (["humanml3d", "--root", "nowhere"], "HumanML3D files not found"),
-        (["bvh", "--root", "nowhere"], "No .bvh file below nowhere"),
+        (["bvh", "--root", "nowhere"], "nowhere is no folder. Give the folder of the .bvh files"),
         (["bvh", "--root", "nowhere", "--captions", "none.csv"], "Captions file not found: none.csv"),
         (["bvh", "--root", "nowhere", "--map", "nobody"], "Joint map not found: 'nobody'"),
         (["bvh", "--root", "nowhere", "--unit", "mile"], "Unit 'mile'"),
