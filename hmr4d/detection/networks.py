@@ -25,7 +25,7 @@ from hmr4d.utils.releases import find_release_folder
 Array = NDArray[np.float64]
 
 DETECTOR = "blazepose"  # folder of the weights that ship
-MODELS = ("full", "heavy")
+MODELS = ("full", "heavy")  # the weights of "heavy" do not ship, see docs/detect.md
 NUM_JOINTS = 33
 BODY_SCALE = 1.25  # side of the square around a person over the diameter of the circle around the body
 _PEOPLE_SIDE, _JOINTS_SIDE = 224, 256
@@ -113,12 +113,18 @@ class JointFinder:
         model: one of MODELS.
 
     Raises:
+        FileNotFoundError: the folder lacks the model.
         ValueError: an unknown model.
     """
 
     def __init__(self, folder: Path, model: str = MODELS[0]) -> None:
         if model not in MODELS:
             raise ValueError(f"Unknown joint model '{model}'; known: {', '.join(MODELS)}.")
+        if not (folder / f"{model}.json").is_file():
+            raise FileNotFoundError(
+                f"{folder} has no network '{model}'. Convert it with hmr4d prepare detector (docs/detect.md, The "
+                f"networks), or use --detector {MODELS[0]}."
+            )
         self._network = _prepared(load_graph(folder, model))
 
     @torch.inference_mode()
