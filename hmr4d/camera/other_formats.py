@@ -36,7 +36,9 @@ _WIDTH = ("imagewidth", "width", "w")
 _HEIGHT = ("imageheight", "height", "h")
 _SIZE = ("size", "imagesize", "imgsize", "resolution")
 _MATRIX = ("cameramatrix", "matrix", "intrinsicmatrix", "mtx", "k")
-_DISTORTION = re.compile(r"d|(?:lens|camera)?dist(?!.*model$).*")  # distCoef, dist_coeffs, lens_distortion ...
+_DISTORTION = re.compile(
+    r"d|(?:lens|camera)?dist(?!ance|ribution)(?!.*(?:model|type)$).*"
+)  # distCoef, dist_coeffs, lens_distortion ...
 _SEPARATE = ("k1", "k2", "p1", "p2", "k3")  # coefficients with a key each
 _FISHEYE = ("fisheye", "fisheyemodel", "isfisheye")
 _UNKNOWN = "another program"
@@ -207,9 +209,7 @@ def _value(content: Mapping[str, Any], keys: Sequence[str]) -> Any:
 def _distortions(content: Mapping[str, Any]) -> dict[str, Any]:
     """The values of a camera that are coefficients of its distortion, by their keys as written."""
     return {
-        str(key): value
-        for key, value in content.items()
-        if _DISTORTION.fullmatch(plain_key(key)) and isinstance(value, (list, Mapping))
+        str(key): value for key, value in content.items() if value is not None and _DISTORTION.fullmatch(plain_key(key))
     }
 
 
@@ -269,6 +269,11 @@ def _lens(content: Mapping[str, Any], program: str) -> LensCalibration:
     bent = _distortions(content)
     if len(bent) > 1:
         raise ValueError(f"it has {' and '.join(map(printable, bent))}; expected one list of distortion coefficients.")
+    if not bent and (more := [key for key in ("k4", "k5", "k6") if _value(content, (key,))]):
+        raise ValueError(
+            f"it has the coefficients {', '.join(more)} with keys of their own, which are not read: k1 to k4 may be "
+            "those of a fisheye lens. Write one list of OpenCV's pinhole model: [k1, k2, p1, p2, k3, k4, k5, k6]."
+        )
     separate = [value if (value := _value(content, (key,))) is not None else 0.0 for key in _SEPARATE]
     distortion = _numbers(next(iter(bent.values()), separate if any(separate) else []), "the distortion")
     while len(distortion) > 8 and distortion[-1] == 0:  # OpenCV's thin prisms and tilted sensors, unused

@@ -165,7 +165,7 @@ class HttpDetector:
             np.lib.format.write_array(file, np.ascontiguousarray(frames), allow_pickle=False)  # type: ignore[arg-type]
             file.seek(0)
             answer = post(self.url, file.read(), "application/octet-stream")
-        if not isinstance(answer, list) or len(answer) != len(frames):
+        if not isinstance(answer, list) or len(answer) != len(frames) or not all(isinstance(p, list) for p in answer):
             raise ValueError(
                 f"{self.url} answered {_shown(answer)}; expected one list for each of {len(frames)} frames."
             )
@@ -230,7 +230,7 @@ def _is_person(person: Any) -> bool:
     """Whether an answer has the form of `Person`, with finite numbers."""
     try:
         box, points = (np.asarray(person[name], np.float64) for name in ("bbox", "kpts"))
-    except (TypeError, KeyError, ValueError):
+    except (TypeError, KeyError, ValueError, OverflowError):
         return False
     return box.shape == (4,) and points.shape == (17, 3) and bool(np.isfinite(box).all() and np.isfinite(points).all())
 

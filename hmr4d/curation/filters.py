@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 FPS = 30.0
-VERSION = 1  # version of the rules; a new version repeats the work
+VERSION = 2  # version of the rules; a new version repeats the work
 SMOOTHING = 5  # frames of the moving average before speeds are computed
 BELOW_PELVIS = (13, 14, 15, 16)  # knees and ankles of COCO-17
 _AFTERMATH = 4  # frames around a jump in which other filters fail because of it

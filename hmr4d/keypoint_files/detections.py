@@ -122,9 +122,14 @@ def frame_number(name: Any, what: str) -> int:
     return int(name)
 
 
-def frame_numbers(names: Sequence[Any], what: str) -> list[int]:
+def frame_numbers(names: Sequence[Any], what: str, *, tell: bool = True) -> list[int]:
     """Frames from image names of one video: the last number that changes and that counts, such as 12 in
     000012_1080p.jpg or in 000012_0.400.jpg.
+
+    Args:
+        names: image names or frame numbers.
+        what: how messages call them.
+        tell: warn about names of several series.
 
     Raises:
         ValueError: a name has no number, or none of several numbers counts. SeveralVideosError: two names have the same
@@ -136,7 +141,8 @@ def frame_numbers(names: Sequence[Any], what: str) -> list[int]:
         frames = _counting([[_in_reach(r[i], what) for r in runs] for i in changing], names, what)
     else:
         frames = [frame_number(name, what) for name in names]
-        _tell_series([name for name in names if isinstance(name, str)])
+        if tell:
+            _tell_series([name for name in names if isinstance(name, str)])
     known: dict[int, Any] = {}
     for frame, name in zip(frames, names, strict=True):
         first = known.setdefault(frame, name)

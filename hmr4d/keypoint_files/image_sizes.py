@@ -50,8 +50,10 @@ def size_doubt(points: NDArray[np.floating], size: tuple[int, int], image: str) 
     if _share_inside(points, size) >= 1 - _OUTSIDE:
         return given if _share_inside(points, size, _MARGIN) < 1 - _DOUBTFUL else None
     if _share_inside(points, (height, width)) >= _INSIDE:
-        raise ValueError(f"{given} Width and height seem to be swapped: size: [{height}, {width}].")
-    raise ValueError(f"{given} Calibrate and detect at the same size, or scale the keypoints.")
+        raise ValueError(f"{given} Width and height seem to be swapped: expected {height} x {width} pixels.")
+    raise ValueError(
+        f"{given} Give the size of the images in which the keypoints were detected, or scale the keypoints."
+    )
 
 
 def _share_inside(points: NDArray[np.floating], size: tuple[int, int], margin: float = 0.0) -> float:

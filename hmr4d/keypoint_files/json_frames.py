@@ -263,7 +263,7 @@ def time_unit(key: str) -> float | None:
     """Seconds of the unit that a key of `time_key` names; None if it names none."""
     found = _TIME.fullmatch(plain_key(key))
     named = found[1] if found else None
-    return 1.0 if plain_key(key).startswith("ptstime") else _TIME_UNITS.get(named, 1.0)
+    return 1.0 if plain_key(key) == "ptstime" else _TIME_UNITS.get(named, 1.0)
 
 
 def _is_number(value: Any) -> bool:

@@ -247,10 +247,10 @@ def _images(content: Any) -> dict[str, Any]:
             if key is not None:
                 table[str(image["id"])] = image[key]
     try:
-        frame_numbers(list(table.values()), "images")
-    except SeveralVideosError as error:
+        frame_numbers(list(table.values()), "images", tell=False)
+    except SeveralVideosError:
         if len({PurePosixPath(str(name).replace("\\", "/")).parent for name in table.values()}) > 1:
-            raise error
+            raise
         return {}
     except ValueError:
         if len({str(v) for v in table.values()}) == len(table) and not any(

@@ -215,3 +215,20 @@ def test_measurements_take_a_lens_too(tmp_path: Path, caplog: pytest.LogCaptureF
     out = tmp_path / "camera.yaml"
     assert calibrate([str(saved(tmp_path, "m.yaml", measured)), "--out", str(out)]) == 0
     check(read_camera(out))
+
+
+def lens(folder: Path, more: str) -> Path:
+    matrix = '{"camera_matrix": [[1000, 0, 645], [0, 990, 355], [0, 0, 1]], "image_size": [1280, 720], '
+    return saved(folder, "lens.json", matrix + more + "}")
+
+
+def test_one_number_is_the_first_coefficient_and_text_is_refused(tmp_path: Path) -> None:
+    (known,) = read_lenses(lens(tmp_path, '"dist": -0.12')).values()
+    assert known.values["distortion"][0] == -0.12 and not any(known.values["distortion"][1:])
+    with pytest.raises(ValueError, match="distortion"):
+        read_lenses(lens(tmp_path, '"dist_coeffs": "-0.1 0.02 0 0"'))
+
+
+def test_coefficients_of_a_possible_fisheye_lens_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="coefficients k4 with keys of their own, .*fisheye"):
+        read_lenses(lens(tmp_path, '"k1": -0.1, "k2": 0.02, "k3": 0.01, "k4": 0.001'))

@@ -158,7 +158,9 @@ def test_a_server_finds_people_and_the_largest_box_counts(videos: Path, tmp_path
     assert np.allclose(clip.arrays["kpts"][:, :17], track.keypoints, atol=1e-3) and clip.meta["detector"] == "http"
 
 
-@pytest.mark.parametrize("person", [{}, {"bbox": [0, 0, 9, 9]}, {"bbox": [0, 0, None, 9], "kpts": [[0, 0, 0]] * 17}])
+@pytest.mark.parametrize(
+    "person", [{}, {"bbox": [0, 0, 9, 10**400]}, {"bbox": [0, 0, None, 9], "kpts": [[0, 0, 0]] * 17}]
+)
 def test_an_invalid_answer_of_a_server_is_reported(person: dict[str, Any]) -> None:
     with (
         Server(lambda _: [[person]]) as server,

@@ -191,7 +191,7 @@ def test_a_rate_of_no_camera_and_a_size_of_other_images_are_refused(caplog: pyte
     with pytest.raises(ValueError, match="v = 100 to 125, but the image is 80 x 60 pixels"):
         store_frames(track(((80, 60),)), COCO17)
     store_frames(track(fps=None), COCO17, fps=25.0, size=(119, 300))
-    assert "u = 100 to 125, v = 100 to 125, but the image is 119 x 300 pixels. Check --size" in caplog.text
+    assert "u = 100 to 125, v = 100 to 125, but the image is 119 x 300 pixels. Check the size of --size" in caplog.text
 
 
 def test_resampled_confidence_is_the_less_sure_and_missing_stays_missing() -> None:

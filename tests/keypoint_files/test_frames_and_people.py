@@ -200,7 +200,15 @@ def test_images_of_two_videos_are_refused_or_told(tmp_path: Path, caplog: pytest
 
 
 @pytest.mark.parametrize(
-    ("key", "unit"), [("timestampMs", 1e-3), ("time_us", 1e-6), ("Time", 1e-3), ("timestamp_sec", 1.0), ("time", 1.0)]
+    ("key", "unit"),
+    [
+        ("timestampMs", 1e-3),
+        ("time_us", 1e-6),
+        ("Time", 1e-3),
+        ("timestamp_sec", 1.0),
+        ("time", 1.0),
+        ("pts_time_ms", 1e-3),
+    ],
 )
 @pytest.mark.parametrize("missing", [0, 1])
 def test_time_stamps_beside_frame_numbers_tell_the_rate(key: str, unit: float, missing: int, tmp_path: Path) -> None:

@@ -78,7 +78,7 @@ def import_keypoints(
         try:
             track = read_keypoints(path, skeleton=skeleton, size=size)
             assert isinstance(track, KeypointTrack)
-            keypoints = store_frames(track, target, fps=fps, size=size)
+            keypoints = store_frames(track, target, fps=fps, size=size, name=str(path))
         except ValueError as error:
             writer.drop(name, str(error))
             logger.warning("%s is skipped: %s", path, error)
@@ -103,13 +103,18 @@ def import_keypoints(
 
 
 def store_frames(
-    track: KeypointTrack, target: Skeleton, *, fps: float | None = None, size: tuple[int, int] | None = None
+    track: KeypointTrack,
+    target: Skeleton,
+    *,
+    fps: float | None = None,
+    size: tuple[int, int] | None = None,
+    name: str = "The track",
 ) -> NDArray[np.float32]:
     """(L, J + 1, 3) frames of a 2D store, at 30 fps, of a track.
 
     Args:
         track: track as read. target: skeleton of the J keypoints. fps: rate of a track without one. size: image size of
-            a track without one.
+            a track without one. name: how warnings call the track.
 
     Raises:
         ValueError: the rate is unknown or none of a camera, the image size changes or does not fit the keypoints, or
@@ -126,7 +131,7 @@ def store_frames(
     image, found = next(iter(track.image_sizes), size), track.kp2d_conf > 0
     doubt = None if image is None or not found.any() else size_doubt(track.kp2d[found], image, "the image")
     if doubt:
-        logger.warning("%s Check --size.", doubt)
+        logger.warning("%s: %s Check the size %s.", name, doubt, "in the file" if track.image_sizes else "of --size")
     points, conf = observed_joints(
         torch.from_numpy(track.kp2d), torch.from_numpy(track.kp2d_conf), track.skeleton, target
     )
