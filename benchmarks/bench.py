@@ -24,9 +24,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 
 from hmr4d.diffusion.schedule import NoiseSchedule
+from hmr4d.engine.compose import compose_config
 from hmr4d.geometry.cameras import orbit_camera, world_to_camera
 from hmr4d.geometry.triangulation import triangulate_orthographic, triangulate_perspective
 from hmr4d.methods.motion2to3.denoiser import MotionDenoiser
@@ -37,7 +37,6 @@ from hmr4d.nn.text import HashTextEncoder
 from hmr4d.representation.motion2d import Motion2DCodec
 
 Case = Callable[[], Any]
-NETWORKS = Path(__file__).resolve().parents[1] / "configs" / "network"
 NUM_FEATURES = Motion2DCodec("all_200h_nr").num_features
 SCRATCH = tempfile.TemporaryDirectory(prefix="hmr4d_bench_")  # kept until the process ends
 PROMPTS = [f"a person walks forward number {i}" for i in range(16)]
@@ -58,7 +57,7 @@ def scratch(name: str) -> Path:
 
 def network(name: str, text_dim: int) -> MotionDenoiser:
     """A multi-view network of configs/network without dropout, so that every run does the same work."""
-    sizes = yaml.safe_load((NETWORKS / f"{name}.yaml").read_text(encoding="utf-8"))
+    sizes = compose_config(["exp=motion2to3/finetune_mv", f"network={name}"]).network
     own = {key: sizes[key] for key in ("dim", "ff_dim", "num_layers", "num_heads", "text_mode")}
     options = {"use_views": True, "cam_dim": 5, "separate_root_head": True}
     return MotionDenoiser(num_features=NUM_FEATURES, **own, **options, text_dim=text_dim, dropout=0.0)

@@ -40,12 +40,21 @@ def store_file(folder: str, name: str, fallback: Any) -> Any:
     return str(path) if path.is_file() else fallback
 
 
+def training_precision(accelerator: str) -> str:
+    """As `hmr4d.utils.precision.training_precision`; imports torch only for the configurations that ask."""
+    from hmr4d.utils import precision
+
+    return precision.training_precision(accelerator)
+
+
 # ${store:<folder>,<key>,<fallback>} and ${store_file:<folder>,<name>,<fallback>}: an entry of the store overrides the
 # configuration of the data set.
 OmegaConf.register_new_resolver("store", store_entry, replace=True)
 OmegaConf.register_new_resolver("store_file", store_file, replace=True)
 # ${limited:<limit>,<small>,<usual>}: `small` for tasks with a limited number of clips, otherwise `usual`.
 OmegaConf.register_new_resolver("limited", lambda limit, small, usual: usual if limit is None else small, replace=True)
+# ${training_precision:<accelerator>}: mixed bfloat16 where the hardware has instructions for it, otherwise float32.
+OmegaConf.register_new_resolver("training_precision", training_precision, replace=True)
 
 
 def compose_config(overrides: list[str], root: str = "train") -> DictConfig:

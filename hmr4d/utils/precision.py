@@ -1,4 +1,4 @@
-"""Keeps geometry and metrics in float32, independent of the precision of the network."""
+"""Keeps geometry and metrics in float32, and chooses the precision of a training for the hardware."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import torch
 
+BFLOAT16_INSTRUCTIONS = ("amx_bf16", "avx512_bf16")  # names in torch.cpu.get_capabilities()
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
 
@@ -57,3 +58,19 @@ def exact_float32(device_type: str) -> Generator[None, None, None]:
     finally:
         for backend, value in zip(backends, before, strict=True):
             backend.fp32_precision = value
+
+
+def training_precision(accelerator: str = "auto") -> str:
+    """The faster of the values "bf16-mixed" and "32-true" of Lightning's `precision` on this machine.
+
+    Processors without instructions for bfloat16 emulate it; a training step then takes many times as long.
+
+    Args:
+        accelerator: Lightning's `accelerator`, such as "auto", "cpu" or "gpu".
+    """
+    if accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
+        fast = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        capabilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()  # not in every release
+        fast = accelerator in ("auto", "cpu") and any(capabilities.get(name) for name in BFLOAT16_INSTRUCTIONS)
+    return "bf16-mixed" if fast else "32-true"

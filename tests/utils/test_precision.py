@@ -6,7 +6,7 @@ import torch
 from hmr4d.geometry.cameras import orbit_camera
 from hmr4d.motion.canonical import align_to_floor
 from hmr4d.representation.views import OrthographicViews
-from hmr4d.utils.precision import exact_float32, full_precision
+from hmr4d.utils.precision import exact_float32, full_precision, training_precision
 
 
 def test_triangulation_keeps_its_precision_under_autocast() -> None:
@@ -52,3 +52,23 @@ def test_exact_float32_switches_shortcuts_off_and_back() -> None:
         assert torch.get_float32_matmul_precision() == "high"
     finally:
         torch.set_float32_matmul_precision(original)
+
+
+@pytest.mark.parametrize(
+    ("accelerator", "capabilities", "gpu", "expected"),
+    [
+        ("auto", {"avx2": True, "avx512_bf16": False, "amx_bf16": False}, False, "32-true"),
+        ("auto", {"avx512_bf16": True}, False, "bf16-mixed"),
+        ("cpu", {"amx_bf16": True}, True, "bf16-mixed"),
+        ("cpu", {"avx2": True}, True, "32-true"),
+        ("gpu", {"avx2": True}, True, "bf16-mixed"),
+        ("mps", {"avx512_bf16": True}, False, "32-true"),
+    ],
+)
+def test_bfloat16_trains_only_where_the_hardware_has_it(
+    monkeypatch: pytest.MonkeyPatch, accelerator: str, capabilities: dict[str, bool], gpu: bool, expected: str
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: True)
+    assert training_precision(accelerator) == expected
