@@ -98,6 +98,7 @@ def _run_text_adapter(args: argparse.Namespace) -> Derived:
     from hmr4d.evaluation.prompt_sets import read_prompts
     from hmr4d.nn.action_index import FILE_NAME, ActionIndex, build_action_index, check_far, prototypes_of
     from hmr4d.nn.action_recognizer import RecognizerTraining, fit_recognizer
+    from hmr4d.nn.motion_recognizer import fit_motion_recognizer
     from hmr4d.nn.text import build_text_encoder
     from hmr4d.nn.text_adapter import (
         ADAPTER_NAME,
@@ -115,7 +116,14 @@ def _run_text_adapter(args: argparse.Namespace) -> Derived:
     if args.like:
         adapter = rotated_like(adapter, TextAdapter.load(args.like), captions)
     recognizer = fit_recognizer(captions, RecognizerTraining(seed=args.seed))
-    index = build_action_index(args.store, captions, adapter=adapter, recognizer=recognizer, check=check)
+    index = build_action_index(
+        args.store,
+        captions,
+        adapter=adapter,
+        recognizer=recognizer,
+        motion_recognizer=fit_motion_recognizer(args.store),
+        check=check,
+    )
     story = [f"{len(captions)} captions of {len(index.actions)} actions in {len(index.groups())} groups"]
     if check is not None:
         story.append(

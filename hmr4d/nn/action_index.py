@@ -17,6 +17,7 @@ from torch.nn.functional import normalize
 
 from hmr4d.data.store import MotionStore
 from hmr4d.nn.action_recognizer import ActionRecognizer
+from hmr4d.nn.motion_recognizer import MotionRecognizer
 from hmr4d.nn.prompt_checks import words_of
 from hmr4d.nn.text_adapter import (
     ADAPTER_NAME,
@@ -99,6 +100,7 @@ class ActionIndex:
         prototypes: (A, C) mean directions of their sentences.
         adapter: text adapter; None: the pooled vectors of the encoder.
         recognizer: scores the actions in addition to the similarity; None: the similarity alone.
+        motion_recognizer: recognizes groups of actions in motion; None: `agreement` is not available.
         check: threshold for far prompts; None: no prompt is far.
         lexicon: words of the training captions.
     """
@@ -110,6 +112,7 @@ class ActionIndex:
         *,
         adapter: TextAdapter | None = None,
         recognizer: ActionRecognizer | None = None,
+        motion_recognizer: MotionRecognizer | None = None,
         check: FarCheck | None = None,
         lexicon: Sequence[str] = (),
     ) -> None:
@@ -124,7 +127,8 @@ class ActionIndex:
                 "actions."
             )
         self.actions, self.prototypes = tuple(actions), normalize(prototypes.float().cpu(), dim=-1)
-        self.adapter, self.recognizer, self.check, self.lexicon = adapter, recognizer, check, frozenset(lexicon)
+        self.adapter, self.recognizer, self.motion_recognizer = adapter, recognizer, motion_recognizer
+        self.check, self.lexicon = check, frozenset(lexicon)
 
     def similarities(self, pooled: Tensor) -> Tensor:
         """(B, A) cosines of pooled text vectors (B, C) with the known actions."""
@@ -159,6 +163,27 @@ class ActionIndex:
         nearest = self.prototypes[self.scores(pooled).argmax(-1)]
         mixed = normalize((1.0 - share) * self._directions(pooled) + share * nearest, dim=-1)
         return (mixed * mixed.shape[-1] ** 0.5).to(pooled.device)
+
+    def agreement(self, pooled: Tensor, motions: Sequence[Tensor], fps: float) -> Tensor:
+        """(B,) probability that a motion shows the group of actions which its prompt asks for.
+
+        It is the sum over the groups of the probabilities by text and by motion, as if both were independent.
+
+        Args:
+            pooled: pooled text vectors (B, C) of the prompts.
+            motions: B motions (L, 22, 3), meters, y up.
+            fps: frames per second of the motions.
+
+        Raises:
+            RuntimeError: the index has no recognizer of motion.
+        """
+        if self.motion_recognizer is None:
+            raise RuntimeError("These known actions have no recognizer of motion. Make them again from motion stores.")
+        groups = self.motion_recognizer.groups
+        columns = torch.tensor([groups.index(a.group) if a.group in groups else len(groups) for a in self.actions])
+        by_text = torch.zeros(len(pooled), len(groups) + 1)
+        by_text.index_add_(1, columns, torch.softmax(self.scores(pooled), -1))
+        return (by_text[:, :-1] * self.motion_recognizer(motions, fps)).sum(-1)
 
     def match(self, pooled: Tensor) -> list[PromptMatch]:
         """The nearest actions of each prompt, from pooled text vectors (B, C)."""
@@ -203,6 +228,10 @@ class ActionIndex:
         if self.recognizer is not None:
             tensors |= {"recognizer.weight": self.recognizer.weight.half().contiguous()}
             tensors |= {"recognizer.bias": self.recognizer.bias.float().contiguous()}
+        if self.motion_recognizer is not None:
+            metadata["motion_groups"] = json.dumps(self.motion_recognizer.groups)
+            tensors |= {"motion_recognizer.weight": self.motion_recognizer.weight.half().contiguous()}
+            tensors |= {"motion_recognizer.bias": self.motion_recognizer.bias.float().contiguous()}
         with atomic_path(path) as temporary:
             save_file(tensors, temporary, metadata)
 
@@ -225,10 +254,15 @@ class ActionIndex:
         try:
             with safe_open(path, "pt") as file:
                 metadata, prototypes = file.metadata() or {}, file.get_tensor("prototypes")
-                recognizer = None
+                recognizer = motion_recognizer = None
                 if "recognizer.weight" in file.keys():  # noqa: SIM118
                     recognizer = ActionRecognizer(
                         *(file.get_tensor(f"recognizer.{name}").float() for name in ("weight", "bias"))
+                    )
+                if "motion_groups" in metadata:
+                    motion_recognizer = MotionRecognizer(
+                        tuple(json.loads(metadata["motion_groups"])),
+                        *(file.get_tensor(f"motion_recognizer.{name}").float() for name in ("weight", "bias")),
                     )
             if metadata.get("format") != FORMAT or metadata.get("version") != str(VERSION):
                 raise ValueError(f"it is {metadata.get('format')!r} version {metadata.get('version')!r}")
@@ -242,7 +276,15 @@ class ActionIndex:
         if is_adapted != (adapter is not None) or (adapter is not None and adapter.dim != prototypes.shape[1]):
             raise ValueError(f"{path} belongs to another text adapter. Create both again.")
         check = None if check is None else FarCheck(**check)
-        return cls(actions, prototypes, adapter=adapter, recognizer=recognizer, check=check, lexicon=lexicon)
+        return cls(
+            actions,
+            prototypes,
+            adapter=adapter,
+            recognizer=recognizer,
+            motion_recognizer=motion_recognizer,
+            check=check,
+            lexicon=lexicon,
+        )
 
 
 def build_action_index(
@@ -251,6 +293,7 @@ def build_action_index(
     *,
     adapter: TextAdapter | None = None,
     recognizer: ActionRecognizer | None = None,
+    motion_recognizer: MotionRecognizer | None = None,
     check: FarCheck | None = None,
     split: str | None = "train",
 ) -> ActionIndex:
@@ -261,6 +304,7 @@ def build_action_index(
         captions: their captions, from `read_captions`.
         adapter: adapter for the pooled vectors.
         recognizer: result of `fit_recognizer` for the captions.
+        motion_recognizer: result of `fit_motion_recognizer` for the stores.
         check: result of `check_far`.
         split: split of the clips.
     """
@@ -278,7 +322,13 @@ def build_action_index(
         shortest, median, longest = np.percentile(seconds[name, group], (10, 50, 90)).round(2).tolist()
         actions.append(KnownAction(name, group, len(seconds[name, group]), median, shortest, longest))
     return ActionIndex(
-        actions, prototypes, adapter=adapter, recognizer=recognizer, check=check, lexicon=words_of(captions.texts)
+        actions,
+        prototypes,
+        adapter=adapter,
+        recognizer=recognizer,
+        motion_recognizer=motion_recognizer,
+        check=check,
+        lexicon=words_of(captions.texts),
     )
 
 

@@ -94,12 +94,24 @@ def fit_recognizer(captions: LabeledCaptions, training: RecognizerTraining | Non
     draw = draw / draw.sum()
     mean = captions.pooled.mean(0)
     scale = (captions.pooled - mean).std().clamp(min=1e-6)
-    x = (captions.pooled - mean) / scale
+    weight, bias = fit_linear((captions.pooled - mean) / scale, rows, draw, training)
+    weight = weight / scale
+    bias = bias - weight @ mean
+    return ActionRecognizer(weight - weight.mean(0), bias - bias.mean())
+
+
+def fit_linear(x: Tensor, rows: Tensor, draw: Tensor, training: RecognizerTraining) -> tuple[Tensor, Tensor]:
+    """Weights (A, C) and biases (A,) of the sum of regression and discriminant.
+
+    Args:
+        x: (N, C) examples of about unit variance.
+        rows: (N,) action of each example, 0 to A - 1.
+        draw: (N,) probability of each example.
+        training: training options.
+    """
     weight, bias = _regression(x, rows, draw, training)
     other_weight, other_bias = _discriminant(x, rows, draw, training.shrinkage)
-    weight = (weight + training.discriminant_weight * other_weight) / scale
-    bias = bias + training.discriminant_weight * other_bias - weight @ mean
-    return ActionRecognizer(weight - weight.mean(0), bias - bias.mean())
+    return weight + training.discriminant_weight * other_weight, bias + training.discriminant_weight * other_bias
 
 
 def _regression(x: Tensor, rows: Tensor, draw: Tensor, training: RecognizerTraining) -> tuple[Tensor, Tensor]:

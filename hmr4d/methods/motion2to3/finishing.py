@@ -72,3 +72,17 @@ def in_prompt_order(drawn: Iterable[tuple[list[tuple[int, int]], MotionBatch]]) 
             "is_perspective": first.extras["is_perspective"],
         },
     )
+
+
+def replace_motions(batch: MotionBatch, rows: Tensor, others: MotionBatch, other_rows: Tensor) -> None:
+    """Writes motions of `others` over motions of the same lengths in `batch`, in place; seeds and texts stay."""
+
+    def write(of: Callable[[MotionBatch], Any], axis: int = 1) -> None:
+        values = of(others)[other_rows].movedim(axis, 1)
+        of(batch).movedim(axis, 1)[rows, : values.shape[1]] = values
+
+    write(lambda of: of.joints3d)
+    write(lambda of: of.joints2d, 2)
+    write(lambda of: of.extras["next_root2d"], 2)
+    write(lambda of: of.extras["camera_joints3d"])
+    write(lambda of: of.extras["T_w2c"])

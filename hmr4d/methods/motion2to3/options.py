@@ -23,6 +23,10 @@ class SamplingOptions:
             reference motion are guided in all steps.
         action_pull: weight of the most probable known action in the pooled text vector, see `ActionIndex.pulled`; 0 as
             published, and for models without a list of known actions.
+        max_draws: number of motions drawn at most for a prompt, until one shows its action with the probability
+            `accepted_from`, see `ActionIndex.agreement`. If none does, the motion with the highest probability is
+            taken. 1 as published, and for models whose known actions have no recognizer of motion.
+        accepted_from: see `max_draws`.
         world_noise: views share noise in world space, also in training.
         consistency: triangulate and reproject in every step instead of only at the end.
         is_perspective: True for pinhole views.
@@ -39,6 +43,8 @@ class SamplingOptions:
     guidance_scale: float = 1.0
     guided_share: float = 1.0
     action_pull: float = 0.0
+    max_draws: int = 1
+    accepted_from: float = 0.9
     world_noise: bool = True
     consistency: bool = False
     is_perspective: bool = False
@@ -51,7 +57,8 @@ class SamplingOptions:
     def __post_init__(self) -> None:
         check_choices(self, step=("posterior", "ddim"), spacing=SPACINGS, height=("frame", "clip", "none"))
         check_at_least(self, 0, "guidance_scale")
-        check_shares(self, "action_pull", "guided_share")
+        check_at_least(self, 1, "max_draws")
+        check_shares(self, "action_pull", "guided_share", "accepted_from")
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from hmr4d.diffusion.schedule import NoiseSchedule
 from hmr4d.geometry.cameras import square_intrinsics
 from hmr4d.methods.base import Pipeline
 from hmr4d.methods.motion2to3.denoiser import MotionDenoiser
-from hmr4d.methods.motion2to3.finishing import finish_motion, in_camera_world, in_prompt_order
+from hmr4d.methods.motion2to3.finishing import finish_motion, in_camera_world, in_prompt_order, replace_motions
 from hmr4d.methods.motion2to3.losses import loss_terms
 from hmr4d.methods.motion2to3.options import SamplingOptions, TrainingOptions
 from hmr4d.methods.motion2to3.patch_denoiser import PatchDenoiser
@@ -41,7 +41,7 @@ from hmr4d.representation.root_velocity import normalize_height
 from hmr4d.representation.views import PATCH, embed_views
 from hmr4d.utils.progress import progress
 from hmr4d.utils.prompts import check_prompts, check_seconds
-from hmr4d.utils.randomness import ItemRandom
+from hmr4d.utils.randomness import ItemRandom, mix_seed
 
 Denoiser = MotionDenoiser | PatchDenoiser
 MAX_TOKENS = 40_000  # frames times views per batch; about 1 GB with the published network
@@ -372,7 +372,7 @@ class Motion2to3Pipeline(Pipeline):
             chunk, jobs = jobs[:count], jobs[count:]
             drawn_texts = [texts[i] for i, _ in chunk]
             drawn_lengths = torch.tensor([lengths[i] for i, _ in chunk])
-            yield chunk, self._draw(drawn_texts, drawn_lengths, [seeds[i] + k for i, k in chunk], options)
+            yield chunk, self._draw_accepted(drawn_texts, drawn_lengths, [seeds[i] + k for i, k in chunk], options)
 
     @torch.no_grad()
     def follow(
@@ -412,6 +412,33 @@ class Motion2to3Pipeline(Pipeline):
         """The sampling options of the pipeline with overrides."""
         changes = {"num_inference_steps": num_inference_steps, "guidance_scale": guidance_scale}
         return replace(self.sampling, **{k: v for k, v in changes.items() if v is not None})
+
+    def _draw_accepted(
+        self, texts: list[str], lengths: Tensor, seeds: list[int], options: SamplingOptions
+    ) -> MotionBatch:
+        """Samples B motions; those that do not show their prompt's action are drawn again, see `SamplingOptions`.
+
+        The first draw of a motion has its own seed, so it is the motion that is drawn with `max_draws` 1. Whether it is
+        drawn again does not depend on the other motions.
+        """
+        drawn, actions = self._draw(texts, lengths, seeds, options), self.actions
+        if options.max_draws == 1 or actions is None or actions.motion_recognizer is None:
+            return drawn
+        pooled = self.encode_text(texts).pooled
+        agreement = actions.agreement(pooled, [motion.joints3d for motion in drawn], self.fps)
+        for attempt in range(1, options.max_draws):
+            rejected = torch.nonzero(agreement < options.accepted_from)[:, 0]
+            if not len(rejected):
+                break
+            rows = rejected.tolist()
+            again = self._draw(
+                [texts[i] for i in rows], lengths[rejected], [mix_seed(seeds[i], attempt) for i in rows], options
+            )
+            probability = actions.agreement(pooled[rejected], [motion.joints3d for motion in again], self.fps)
+            better = probability > agreement[rejected]
+            agreement[rejected[better]] = probability[better]
+            replace_motions(drawn, rejected[better], again, torch.nonzero(better)[:, 0])
+        return drawn
 
     def _draw(
         self,

@@ -133,7 +133,7 @@ def test_a_release_without_the_settings_of_later_versions_loads_as_before(tmp_pa
     config = json.loads((tmp_path / CONFIG_NAME).read_text())
     for key in ("network_class", "joint_convention", "meters_per_unit"):
         del config[key]
-    for key in ("spacing", "action_pull", "smooth", "rigid_bones", "plant_feet"):
+    for key in ("spacing", "action_pull", "max_draws", "smooth", "rigid_bones", "plant_feet"):
         del config["sampling"][key]
     (tmp_path / CONFIG_NAME).write_text(json.dumps(config))
     loaded = METHOD.load(tmp_path)
