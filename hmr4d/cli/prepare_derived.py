@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -80,7 +81,7 @@ def _add_text_adapter(commands: Commands) -> None:
     )
     command.add_argument("--dim", type=int, default=384, help="width of the adapted vector")
     command.add_argument("--seed", type=int, default=0, help="of the training")
-    command.add_argument("--steps", type=int, default=1000, help="of the training")
+    command.add_argument("--steps", type=int, default=1000, help="of the training; the recognizers take fewer anyway")
     command.add_argument(
         "--folds", type=int, default=3, help="number of trainings for the distance limit of prompts; 0: none"
     )
@@ -98,7 +99,7 @@ def _run_text_adapter(args: argparse.Namespace) -> Derived:
     from hmr4d.evaluation.prompt_sets import read_prompts
     from hmr4d.nn.action_index import FILE_NAME, ActionIndex, build_action_index, check_far, prototypes_of
     from hmr4d.nn.action_recognizer import RecognizerTraining, fit_recognizer
-    from hmr4d.nn.motion_recognizer import fit_motion_recognizer
+    from hmr4d.nn.motion_recognizer import TRAINING, fit_motion_recognizer
     from hmr4d.nn.text import build_text_encoder
     from hmr4d.nn.text_adapter import (
         ADAPTER_NAME,
@@ -115,13 +116,17 @@ def _run_text_adapter(args: argparse.Namespace) -> Derived:
     adapter = TextAdapter.load(args.adapter) if args.adapter else fit_text_adapter(captions, training, dim=args.dim)
     if args.like:
         adapter = rotated_like(adapter, TextAdapter.load(args.like), captions)
-    recognizer = fit_recognizer(captions, RecognizerTraining(seed=args.seed))
+    by_text, by_motion = (
+        replace(options, seed=args.seed, steps=min(options.steps, args.steps))
+        for options in (RecognizerTraining(), TRAINING)
+    )
+    recognizer = fit_recognizer(captions, by_text)
     index = build_action_index(
         args.store,
         captions,
         adapter=adapter,
         recognizer=recognizer,
-        motion_recognizer=fit_motion_recognizer(args.store),
+        motion_recognizer=fit_motion_recognizer(args.store, training=by_motion),
         check=check,
     )
     story = [f"{len(captions)} captions of {len(index.actions)} actions in {len(index.groups())} groups"]
