@@ -101,7 +101,7 @@ def seconds_range(word: str) -> tuple[float, float]:
 def generate(args: argparse.Namespace) -> list[Path]:
     """Writes the requested motions; returns the paths."""
     from hmr4d.evaluation.quality_models import load_sampler
-    from hmr4d.methods.known_actions import describe_prompts
+    from hmr4d.methods.known_actions import describe_prompts, warn_of_other_actions
     from hmr4d.utils.devices import pick_device
     from hmr4d.visualization.motion_files import MotionWriter, check_exports
 
@@ -138,6 +138,7 @@ def generate(args: argparse.Namespace) -> list[Path]:
         guidance_scale=args.guidance,
     ):
         writer.write(output, jobs, [{"seed": args.seed + sample} | details[prompt] for prompt, sample in jobs])
+        warn_of_other_actions(output, [details[prompt] for prompt, _ in jobs])
     return writer.finish()
 
 

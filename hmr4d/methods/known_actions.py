@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hmr4d.methods.base import Pipeline
-from hmr4d.nn.action_index import ActionIndex, PromptMatch
+from hmr4d.motion.motion import MotionBatch
+from hmr4d.nn.action_index import ACTION_AGREEMENT, ActionIndex, PromptMatch
 from hmr4d.nn.prompt_checks import prompt_remarks
 
 logger = logging.getLogger(__name__)
+
+DOUBTFUL = 0.5  # probability below which a motion probably does not show the action of its prompt
 
 
 def action_list(index: ActionIndex) -> str:
@@ -70,3 +74,22 @@ def prompt_metadata(known: PromptMatch) -> dict[str, Any]:
         "action_distance": round(1.0 - known.similarity, 3),
         "is_far": known.is_far,
     }
+
+
+def warn_of_other_actions(motions: MotionBatch, details: Sequence[Mapping[str, Any]]) -> None:
+    """Logs a warning for every motion that probably does not show the action of its prompt.
+
+    Args:
+        motions: generated motions; without the entry ACTION_AGREEMENT nothing is known about them.
+        details: metadata of their prompts from `describe_prompts`; prompts far from all actions have had their warning.
+    """
+    for text, seed, more, detail in zip(motions.text, motions.seeds, motions.more_provenance, details, strict=False):
+        probability = more.get(ACTION_AGREEMENT)
+        if probability is not None and probability < DOUBTFUL and not detail.get("is_far"):
+            logger.warning(
+                "The motion for '%s' (seed %d) probably does not show this action: its own recognizer gives %.0f %% "
+                "after several draws. Look at it; another --seed or plainer words may help, see --list-actions.",
+                text,
+                seed,
+                100 * probability,
+            )

@@ -36,6 +36,7 @@ SHARPNESS = 20.0  # inverse temperature of the softmax over cosines with the kno
 FALSE_ALARMS = 0.05  # allowed fraction of held-out sentences of known actions that are classified as far
 NEAR_COPY = 0.9  # cosine of pooled vectors above which two sentences are held out together
 NEAREST = 3
+ACTION_AGREEMENT = "action_agreement"  # entry in the provenance of a generated motion: `ActionIndex.agreement`
 
 
 @dataclass(frozen=True)

@@ -65,6 +65,7 @@ def in_prompt_order(drawn: Iterable[tuple[list[tuple[int, int]], MotionBatch]]) 
         text=[batch.text[row] for batch, row in ordered],
         joints2d=padded(lambda batch: batch.joints2d, 1),
         seeds=[batch.seeds[row] for batch, row in ordered],
+        more_provenance=[batch.more_provenance[row] for batch, row in ordered] if first.more_provenance else (),
         extras={
             "next_root2d": padded(lambda batch: batch.extras["next_root2d"], 1),
             "camera_joints3d": padded(lambda batch: batch.extras["camera_joints3d"]),

@@ -34,6 +34,7 @@ from hmr4d.methods.motion2to3.text_inputs import drop_text, text_inputs
 from hmr4d.methods.motion2to3.training_draws import draw_training
 from hmr4d.methods.motion2to3.values import Conditions, TrainingDraws, ViewsSample, views_of
 from hmr4d.motion.motion import Motion, MotionBatch, Provenance, joined_licences
+from hmr4d.nn.action_index import ACTION_AGREEMENT
 from hmr4d.nn.text import TextEncoder, TextFeatures
 from hmr4d.nn.text_adapter import TextAdapter
 from hmr4d.representation.motion2d import Motion2DCodec
@@ -438,7 +439,7 @@ class Motion2to3Pipeline(Pipeline):
             better = probability > agreement[rejected]
             agreement[rejected[better]] = probability[better]
             replace_motions(drawn, rejected[better], again, torch.nonzero(better)[:, 0])
-        return drawn
+        return replace(drawn, more_provenance=[{ACTION_AGREEMENT: round(p, 3)} for p in agreement.tolist()])
 
     def _draw(
         self,

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 import torch
 
+from hmr4d.methods.known_actions import warn_of_other_actions
 from hmr4d.methods.motion2to3.pipeline import Motion2to3Pipeline
-from hmr4d.nn.action_index import ActionIndex, KnownAction
+from hmr4d.nn.action_index import ACTION_AGREEMENT, ActionIndex, KnownAction
 from hmr4d.nn.motion_recognizer import MotionRecognizer, motion_summary
 from hmr4d.utils.randomness import mix_seed
 from tests.methods.motion2to3.tiny import TEXT_DIM, tiny_denoiser, tiny_pipeline
@@ -46,6 +48,7 @@ def test_the_best_of_the_rejected_draws_is_taken_with_everything_that_belongs_to
         pooled = several.encode_text([text]).pooled
         agreement = [float(several.actions.agreement(pooled, [d[0].joints3d], several.fps)) for d in draws]
         best = draws[agreement.index(max(agreement))]
+        assert chosen[i].provenance.more[ACTION_AGREEMENT] == pytest.approx(max(agreement), abs=2e-3)
         again.add(agreement.index(max(agreement)))
         torch.testing.assert_close(chosen[i].joints3d, best[0].joints3d, atol=1e-4, rtol=0)
         length = len(best[0].joints3d)
@@ -62,3 +65,14 @@ def test_whether_a_motion_is_drawn_again_does_not_depend_on_the_batch() -> None:
     for i in range(len(TEXTS)):
         alone = several.sample([TEXTS[i]], seconds=SECONDS[i], seed=SEEDS[i])
         torch.testing.assert_close(together[i].joints3d, alone[0].joints3d, atol=1e-4, rtol=0)
+
+
+def test_motion_of_another_action_is_reported(caplog: pytest.LogCaptureFixture) -> None:
+    motions = pipeline(2, 1.0).sample(TEXTS, seconds=SECONDS, seed=SEEDS)
+    shown = [{ACTION_AGREEMENT: value} for value in (0.9, 0.3, 0.1)]
+    warn_of_other_actions(replace(motions, more_provenance=shown), [{}, {}, {"is_far": True}])
+    assert [record.getMessage().split(":")[0] for record in caplog.records] == [
+        "The motion for 'a long jump' (seed 4) probably does not show this action"
+    ]
+    warn_of_other_actions(replace(motions, more_provenance=()), [{}, {}, {}])
+    assert len(caplog.records) == 1
