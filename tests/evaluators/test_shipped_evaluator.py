@@ -1,4 +1,4 @@
-"""The evaluator that ships: it loads, is small, and is the one that its card and the configuration speak of."""
+"""The evaluators that ship: they load, are small, and are those that their cards and the configurations speak of."""
 
 from __future__ import annotations
 
@@ -16,30 +16,37 @@ from hmr4d.evaluation.preparation import StandardPreparation
 from hmr4d.evaluators.evaluator import Evaluator
 from hmr4d.motion.procedural import synthetic_joints
 
-FOLDER = Path(__file__).resolve().parents[2] / "inputs" / "checkpoints" / "hmr4d" / "evaluator-bandai"
+FOLDERS = Path(__file__).resolve().parents[2] / "inputs" / "checkpoints" / "hmr4d"
+DATA = {"evaluator-bandai": "bandai_namco", "evaluator-everyday": "everyday"}
+
+
+@pytest.fixture(scope="module", params=sorted(DATA))
+def folder(request: pytest.FixtureRequest) -> Path:
+    return FOLDERS / request.param
 
 
 @pytest.fixture(scope="module")
-def evaluator() -> Evaluator:
-    return Evaluator.load(FOLDER)
+def evaluator(folder: Path) -> Evaluator:
+    return Evaluator.load(folder)
 
 
-def test_the_shipped_evaluator_matches_its_cards(evaluator: Evaluator) -> None:
-    readme, card = (FOLDER / "README.md").read_text("utf-8"), ResultCard.read(FOLDER / "card.json")
+def test_the_shipped_evaluator_matches_its_cards(folder: Path, evaluator: Evaluator) -> None:
+    readme, card = (folder / "README.md").read_text("utf-8"), ResultCard.read(folder / "card.json")
     for digest in (evaluator.weights_hash, evaluator.statistics_hash):
         assert digest in readme
     assert (card.evaluator_hash, card.statistics_hash) == (evaluator.weights_hash, evaluator.statistics_hash)
-    assert sum(p.stat().st_size for p in FOLDER.iterdir()) < 4_000_000
+    assert sum(p.stat().st_size for p in folder.iterdir()) < 4_000_000
     assert "CC BY-NC" in readme
 
 
-def test_the_experiment_builds_the_shipped_evaluator(evaluator: Evaluator) -> None:
-    recipe = instantiate(compose_config(["exp=evaluator/matching"]).evaluator)
-    assert asdict(recipe) == {**asdict(evaluator.recipe), "name": "bandai_namco"}
+def test_the_experiment_builds_the_shipped_evaluator(folder: Path, evaluator: Evaluator) -> None:
+    cfg = compose_config(["exp=evaluator/matching", f"data={DATA[folder.name]}"])
+    assert asdict(instantiate(cfg.evaluator)) == {**asdict(evaluator.recipe), "name": DATA[folder.name]}
+    assert Path(cfg.evaluation.evaluator).name == folder.name
 
 
-def test_the_card_shows_that_the_evaluator_detects_corruptions() -> None:
-    rows = ResultCard.read(FOLDER / "card.json").rows
+def test_the_card_shows_that_the_evaluator_detects_corruptions(folder: Path) -> None:
+    rows = ResultCard.read(folder / "card.json").rows
     real, unchanged = rows[GROUND_TRUTH], rows["unchanged"]
     assert real["r_precision_top_3"].mean > 0.9 and real["r_precision_top_1"].repeats == 20
     for name, row in rows.items():
