@@ -87,13 +87,13 @@ def _changes(
     skipped: int,
 ) -> Array:
     """(L - 1 - skipped, 2) movement of a group between frames with `skipped` frames in between: unchanged, and with
-    exchanged sides."""
+    exchanged sides. Joints count that are seen on both sides in both frames; without any, both movements are 0."""
     ahead = 1 + skipped
-    own, other = points[:, group], points[:, others[group]]
-    before = own[:-ahead]
-    cost = np.stack([_moved(own[ahead:], before, size), _moved(other[ahead:], before, size) + _CHANGE], -1)
-    seen: NDArray[np.bool_] = np.all(conf[:, group] > 0, axis=1)
-    cost[(times[ahead:] - times[:-ahead] > _LONGEST_PAUSE) | ~seen[ahead:] | ~seen[:-ahead]] = 0
+    own, other, seen = points[:, group], points[:, others[group]], (conf[:, group] > 0) & (conf[:, others[group]] > 0)
+    before, both = own[:-ahead], seen[ahead:] & seen[:-ahead]
+    moved = [_moved(now[ahead:], before, both, size) for now in (own, other)]
+    cost = np.stack([moved[0], moved[1] + _CHANGE], -1)
+    cost[(times[ahead:] - times[:-ahead] > _LONGEST_PAUSE) | ~both.any(1)] = 0
     return cost
 
 
@@ -131,6 +131,7 @@ def _least_movement(changes: Sequence[Sequence[Array]], seconds: Array) -> NDArr
         i = int(before)
 
 
-def _moved(now: Array, before: Array, size: float) -> Array:
-    """(L,) mean movement of joints (L, K, 2) in body sizes."""
-    return np.minimum(np.linalg.norm(now - before, axis=-1) / size, _FARTHEST).mean(-1)
+def _moved(now: Array, before: Array, counts: NDArray[np.bool_], size: float) -> Array:
+    """(L,) mean movement in body sizes of those joints (L, K, 2) that count (L, K)."""
+    far = np.minimum(np.linalg.norm(now - before, axis=-1) / size, _FARTHEST)
+    return (far * counts).sum(-1) / np.maximum(counts.sum(-1), 1)

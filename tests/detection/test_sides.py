@@ -44,6 +44,17 @@ def test_images_in_which_the_joints_are_elsewhere_do_not_hide_an_exchange() -> N
     np.testing.assert_array_equal(mended[clear], points[clear])
 
 
+def test_a_hand_and_a_foot_outside_the_image_do_not_hide_an_exchange() -> None:
+    points, conf = body(np.ones(FRAMES)), np.ones((FRAMES, 33))
+    conf[:, MEDIAPIPE33.indices("left_wrist", "left_ankle")] = 0.0
+    wrong = np.zeros((FRAMES, 33), bool)
+    wrong[20:50] = True
+    broken, seen = exchanged(points, wrong, MEDIAPIPE33), exchanged(conf, wrong, MEDIAPIPE33)
+    shoulder = MEDIAPIPE33.index("left_shoulder")
+    found_wrong = mend_sides(broken, seen, np.arange(FRAMES) / FPS, SIZE, MEDIAPIPE33)[:, shoulder]
+    np.testing.assert_array_equal(found_wrong, wrong[:, shoulder])
+
+
 def test_legs_that_are_exchanged_alone_are_corrected_alone() -> None:
     points = body(np.ones(FRAMES))
     legs = np.array([any(w in n for w in ("knee", "ankle", "heel", "foot")) for n in MEDIAPIPE33.joint_names])
