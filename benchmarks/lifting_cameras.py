@@ -216,7 +216,9 @@ class Uncertainty:
         """Calibration, and rank correlations over all joints and frames.
 
         "attainable" is that of normal errors drawn with exactly these sizes. "hindsight" are those of two things that
-        nobody can know: the mean error of the track, and that of each joint of the track.
+        nobody can know: the mean error of the track, and that of each joint of the track. "within" a track or a joint
+        is the mean over tracks or joints of the rank correlations over the rest. "means" are those between mean sigmas
+        and mean errors.
         """
         error, sigma = (
             {name: torch.cat([one[name].flatten() for one in rows]) for name in SIGMAS}
@@ -226,10 +228,15 @@ class Uncertainty:
         drawn = torch.randn(3, len(error["sigma"]), generator=torch.Generator().manual_seed(0))
         across = drawn[1:].norm(dim=0) / 2**0.5 * sigma["sigma_across"]
         normal = torch.hypot(drawn[0] * sigma["sigma_along"], across)
-        clips = [torch.stack([one["sigma"].mean() for one in rows]) for rows in (self.errors, self.sigmas)]
+        sigmas = [one["sigma"] for one in self.sigmas]
         found = {f"{name}: rank correlation": ranks(error[name], sigma[name]) for name in SIGMAS}
         found["attainable"] = ranks(normal, torch.hypot(sigma["sigma_along"], sigma["sigma_across"]))
-        found["means of tracks"] = ranks(*clips)
+        found["within tracks"] = float(np.nanmean([ranks(*pair) for pair in zip(sigmas, total, strict=True)]))
+        whole = torch.cat(sigmas), torch.cat(total)
+        found["within joints"] = float(np.nanmean([ranks(*pair) for pair in zip(*(x.T for x in whole), strict=True)]))
+        for name, dims in (("frames", (1,)), ("joints of tracks", (0,)), ("tracks", (0, 1))):
+            pair = (torch.cat([x.mean(dims).flatten() for x in rows]) for rows in (sigmas, total))
+            found[f"means of {name}"] = ranks(*pair)
         for name, dims in (("track", (0, 1)), ("track and joint", (0,))):
             told = torch.cat([x.mean(dims, keepdim=True).expand_as(x).flatten() for x in total])
             found[f"hindsight of {name}"] = ranks(error["sigma"], told)

@@ -33,6 +33,28 @@ def test_sides_that_are_exchanged_for_a_while_are_corrected() -> None:
     np.testing.assert_array_equal(mended, points)
 
 
+def test_images_in_which_the_joints_are_elsewhere_do_not_hide_an_exchange() -> None:
+    points = body(np.ones(FRAMES))
+    wrong = np.zeros((FRAMES, 33), bool)
+    wrong[32:70] = True
+    broken = exchanged(points, wrong, MEDIAPIPE33)
+    broken[30:32] += np.random.default_rng(1).normal(0, 0.5 * SIZE, (2, 33, 2))
+    mended = exchanged(broken, found(broken), MEDIAPIPE33)
+    clear = np.r_[:30, 32:FRAMES]
+    np.testing.assert_array_equal(mended[clear], points[clear])
+
+
+def test_a_hand_and_a_foot_outside_the_image_do_not_hide_an_exchange() -> None:
+    points, conf = body(np.ones(FRAMES)), np.ones((FRAMES, 33))
+    conf[:, MEDIAPIPE33.indices("left_wrist", "left_ankle")] = 0.0
+    wrong = np.zeros((FRAMES, 33), bool)
+    wrong[20:50] = True
+    broken, seen = exchanged(points, wrong, MEDIAPIPE33), exchanged(conf, wrong, MEDIAPIPE33)
+    shoulder = MEDIAPIPE33.index("left_shoulder")
+    found_wrong = mend_sides(broken, seen, np.arange(FRAMES) / FPS, SIZE, MEDIAPIPE33)[:, shoulder]
+    np.testing.assert_array_equal(found_wrong, wrong[:, shoulder])
+
+
 def test_legs_that_are_exchanged_alone_are_corrected_alone() -> None:
     points = body(np.ones(FRAMES))
     legs = np.array([any(w in n for w in ("knee", "ankle", "heel", "foot")) for n in MEDIAPIPE33.joint_names])
