@@ -25,6 +25,8 @@ class GenerationOptions:
         action_pull: weight of the most probable known action in the text vector, see `ActionIndex.pulled`; 0: the text
             alone. Without a text adapter or a list of known actions it has no effect.
         estimate_length: use the length estimator, if there is one, for clips without a given duration.
+        smooth: remove noise from generated motion, see `motion.temporal_smoothing`.
+        plant_feet: stop standing feet from sliding, see `motion.foot_lock`.
     """
 
     base: TokenSampling = field(default_factory=TokenSampling)
@@ -32,6 +34,8 @@ class GenerationOptions:
     extra_tokens: int = 0
     action_pull: float = 0.0
     estimate_length: bool = True
+    smooth: bool = True
+    plant_feet: bool = True
 
 
 @torch.no_grad()

@@ -32,7 +32,7 @@ from hmr4d.methods.k2m.smpl_head import BodyParameters
 from hmr4d.methods.k2m.stages import STAGES, Stage, TrainingOptions
 from hmr4d.methods.k2m.tokenizer import UNIT
 from hmr4d.methods.k2m.turned_views import ViewCritic
-from hmr4d.methods.k2m.world import camera_center, in_convention, moved, on_floor, world_pose
+from hmr4d.methods.k2m.world import camera_center, cleaned, in_convention, moved, on_floor, world_pose
 from hmr4d.motion.motion import CAMERA, Motion, MotionBatch, Provenance, camera_metadata, joined_licences
 from hmr4d.motion.tracks import resample_motion, resample_track
 from hmr4d.nn.text import TextEncoder
@@ -239,6 +239,7 @@ class K2MPipeline(Pipeline):
     def _motions(self, tokens: Tensor, counts: list[int], texts: list[str], seeds: list[int]) -> MotionBatch:
         """Motions from tokens (B, N, Q). Each is decoded separately and therefore independent of the others."""
         tokenizer, size = self.network.motion_tokenizer, torch.tensor([DEFAULT_SIZE], device=self.device).float()
+        options = self.generation
         poses: list[Pose] = []
         metadata: list[dict[str, Any]] = []
         for one, count in zip(tokens, counts, strict=True):
@@ -246,8 +247,10 @@ class K2MPipeline(Pipeline):
             body = BodyParameters(*(v[0].cpu() for v in vars(found).values()))
             pose = world_pose(body, self.body)
             placed = on_floor(in_convention(pose, self.joint_convention))
-            center = (camera_center(body, pose) + moved(pose, placed)).tolist()
-            poses.append(placed)
+            clean = cleaned(placed, fps=self.fps, smooth=options.smooth, plant=options.plant_feet)
+            poses.append(on_floor(clean))
+            shift = moved(pose, placed) + moved(clean, poses[-1])
+            center = (camera_center(body, pose) + shift).tolist()
             metadata.append({TOKENS: one[:count].tolist(), CAMERA: camera_metadata(DEFAULT_SIZE, FOCAL_LENGTH, center)})
         return MotionBatch(
             joints3d=nn.utils.rnn.pad_sequence([pose.joints() for pose in poses], batch_first=True),

@@ -11,6 +11,9 @@ from hmr4d.body.pose import OWN_BONES, Pose
 from hmr4d.body.skeleton import SMPL22
 from hmr4d.body.smpl_files import FAMILIES
 from hmr4d.methods.k2m.smpl_head import BodyParameters
+from hmr4d.motion.foot_lock import plant_feet
+from hmr4d.motion.pose_following import follow_pose
+from hmr4d.motion.temporal_smoothing import smooth_motion
 
 _FLIP = (1.0, -1.0, -1.0)  # y and z change sign
 _HIPS = SMPL22.indices("left_hip", "right_hip")
@@ -93,6 +96,17 @@ def in_convention(pose: Pose, convention: str | None) -> Pose:
     aside = old[list(_HIPS)].mean(0) - rest[list(_HIPS)].mean(0)  # both have the root at the same position
     translation = pose.translation + pose.rotations[:, 0] @ aside
     return Pose(OWN_BONES, pose.rotations, translation, rest)
+
+
+def cleaned(pose: Pose, *, fps: float, smooth: bool = True, plant: bool = True) -> Pose:
+    """A pose with y up, with less noise (`smooth_motion`) and without sliding feet (`plant_feet`).
+
+    After each step the pose follows the joints, so bones stay constant.
+    """
+    for step, is_on in ((smooth_motion, smooth), (plant_feet, plant)):
+        if is_on:
+            pose = follow_pose(pose, torch.from_numpy(step(pose.joints().double().numpy(), fps=fps)))
+    return pose
 
 
 def moved(pose: Pose, other: Pose) -> Tensor:

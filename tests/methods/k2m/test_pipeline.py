@@ -9,15 +9,18 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
-from hmr4d.body.pose import Pose
+from hmr4d.body.light_body import load_light_body
+from hmr4d.body.pose import OWN_BONES, Pose
 from hmr4d.body.skeleton import SMPL22
 from hmr4d.geometry.rigs import Rig, project
+from hmr4d.geometry.rotations import rotvec_to_matrix
 from hmr4d.methods.k2m.generation import kept_tokens
 from hmr4d.methods.k2m.method import METHOD
 from hmr4d.methods.k2m.pipeline import K2MPipeline
 from hmr4d.methods.k2m.stages import TrainingOptions
-from hmr4d.methods.k2m.world import camera_to_y_up
+from hmr4d.methods.k2m.world import camera_to_y_up, cleaned, on_floor
 from hmr4d.methods.registry import load_released
+from hmr4d.metrics.physical import foot_skating, jitter
 from hmr4d.motion.motion import CAMERA, Motion
 from hmr4d.nn.action_index import ActionIndex, KnownAction
 from hmr4d.nn.text_adapter import TextAdapter
@@ -45,6 +48,7 @@ def test_a_motion_stands_on_the_floor_and_has_a_pose() -> None:
 
 def test_a_motion_contains_the_camera_of_its_generation() -> None:
     pipeline = tiny_pipeline()
+    pipeline.generation = replace(pipeline.generation, smooth=False, plant_feet=False)
     (motion,) = pipeline.sample(["a person walks"], seconds=2.0)
     tokens = torch.tensor(motion.provenance.more["tokens"])
     body = pipeline.network.motion_tokenizer.decode_tokens(tokens[None], torch.tensor([[1280.0, 720.0]]))
@@ -56,6 +60,32 @@ def test_a_motion_contains_the_camera_of_its_generation() -> None:
     points = motion.joints3d - torch.tensor(told["center"])
     pixels = 5000.0 * points[..., :2] * torch.tensor([1.0, -1.0]) / -points[..., 2:] + torch.tensor([640.0, 360.0])
     assert torch.allclose(pixels, wanted, atol=0.1)
+
+
+def test_cleaning_removes_noise_and_stops_the_slide_of_standing_feet() -> None:
+    generator = torch.Generator().manual_seed(0)
+    noise = rotvec_to_matrix(0.005 * torch.randn(60, 22, 3, generator=generator))
+    slide = torch.linspace(0, 0.3, 60)[:, None] * torch.tensor([1.0, 0.0, 0.0])
+    pose = on_floor(Pose(OWN_BONES, noise, slide, load_light_body().rest_joints.float()))
+    clean = cleaned(pose, fps=30.0)
+    bones = [list(ends) for ends in zip(*SMPL22.bones, strict=True)]
+    lengths = [(one.joints()[:, bones[0]] - one.joints()[:, bones[1]]).norm(dim=-1) for one in (pose, clean)]
+    assert torch.allclose(lengths[0], lengths[1], atol=1e-5)
+    whole = torch.tensor([60])
+    for measure in (foot_skating, jitter):
+        before, after = (float(measure(one.joints()[None], whole, 30.0)) for one in (pose, clean))
+        assert after < before / 2, measure.__name__
+    assert cleaned(pose, fps=30.0, smooth=False, plant=False) is pose
+
+
+def test_the_camera_stays_with_a_cleaned_motion() -> None:
+    pipeline = tiny_pipeline()
+    (clean,) = pipeline.sample(["a person walks"], seconds=2.0)
+    pipeline.generation = replace(pipeline.generation, smooth=False, plant_feet=False)
+    (raw,) = pipeline.sample(["a person walks"], seconds=2.0)
+    near = [motion.joints3d[:, 0] - torch.tensor(motion.provenance.more[CAMERA]["center"]) for motion in (clean, raw)]
+    assert not torch.equal(clean.joints3d, raw.joints3d)
+    assert (near[0] - near[1]).norm(dim=-1).mean() < 0.2
 
 
 def test_zero_samples_are_refused() -> None:
@@ -200,6 +230,8 @@ def test_text_vectors_come_from_the_adapter_and_are_moved_to_known_actions(tmp_p
 
 def test_a_joint_convention_moves_joints_but_not_the_person() -> None:
     plain, told = tiny_pipeline(), tiny_pipeline()
+    for pipeline in (plain, told):  # cleaning depends on the joints
+        pipeline.generation = replace(pipeline.generation, smooth=False, plant_feet=False)
     told.joint_convention = "everyday"
     (a,), (b,) = (pipeline.sample(["a person walks"], seconds=2.0, seed=3) for pipeline in (plain, told))
     assert a.pose is not None and b.pose is not None and b.joint_convention == "everyday"
