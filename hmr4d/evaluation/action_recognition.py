@@ -260,14 +260,23 @@ def accuracy_by_content(predicted: Sequence[str], wanted: Sequence[str]) -> dict
 
 
 def obtain_classifier(
-    folder: Path, store: MotionStore, options: ClassifierTraining
+    folder: Path, store: MotionStore, options: ClassifierTraining, *, may_replace: bool = True
 ) -> tuple[ContentClassifier, dict[str, Any]]:
-    """The saved classifier and its card. Trains a new one if there is none or if it was trained on other data."""
+    """The saved classifier and its card. Trains a new one if there is none or if it was trained on other data.
+
+    Raises:
+        ValueError: it was trained on other data or with other options, and `may_replace` is False.
+    """
     metadata = training_metadata(store, options)
     if (folder / CARD_NAME).is_file() and (folder / WEIGHTS_NAME).is_file():
         classifier, card = load_classifier(folder)
         if all(card.get(key) == value for key, value in json.loads(json.dumps(metadata)).items()):
             return classifier, card
+        if not may_replace:
+            raise ValueError(
+                f"The classifier in {folder} was trained on other data than {store.path}, or with other options. Give "
+                "another folder with --classifier, which gets a new one, or leave the option out."
+            )
         logger.info("The classifier in %s was trained on other data or with other options; training it again.", folder)
     logger.info("Training the action-recognition classifier on real joints of %s.", store.name)
     train, val, test = (labeled_motion(store, split) for split in ("train", "val", "test"))

@@ -270,7 +270,9 @@ def score_quality(request: QualityRequest, command: str) -> dict[str, Any]:
     bounds = DEFAULT_RANGE if model is None else (model.sampler.min_seconds, model.sampler.max_seconds)
     sets = prompt_sets(request, store, bounds)
     folder = request.classifier or Path("outputs/content_classifier") / store.name
-    classifier, classifier_card = obtain_classifier(folder, store, training_for(store))
+    classifier, classifier_card = obtain_classifier(
+        folder, store, training_for(store), may_replace=request.classifier is None
+    )
     measure = yardsticks(request, store, classifier)
     draw = Draw(request.seeds, request.steps, request.guidance)
     card: dict[str, Any] = {

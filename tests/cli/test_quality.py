@@ -24,6 +24,7 @@ from hmr4d.evaluation.action_recognition import (
     ContentClassifier,
     LabeledMotion,
     labeled_motion,
+    load_classifier,
     obtain_classifier,
     training_for,
 )
@@ -382,6 +383,9 @@ def test_classifier_is_trained_again_for_other_settings(store, classifier_folder
     other, _ = obtain_classifier(tmp_path, store, replace(TRAINING, seed=1))
     assert not torch.equal(first.head.weight, other.head.weight)
     assert card["num_test"] == len(store.indices("test"))
+    with pytest.raises(ValueError, match="was trained on other data than .*, or with other options"):
+        obtain_classifier(tmp_path, store, TRAINING, may_replace=False)
+    assert torch.equal(load_classifier(tmp_path)[0].head.weight, other.head.weight)
 
 
 def test_small_stores_train_their_classifier_for_more_epochs(store):
