@@ -93,7 +93,7 @@ def test_installed_package_finds_what_ships_from_any_folder(built: Path, tmp_pat
     done = run_installed(built, tmp_path, ["train", *words])
     assert done.returncode == 0, done.stderr
     inputs = built / "hmr4d" / "_shipped" / "inputs"
-    for name in ("cmu", "checkpoints/hmr4d/motion2to3-everyday", "checkpoints/hmr4d/evaluator-bandai"):
+    for name in ("cmu", "checkpoints/hmr4d/motion2to3-everyday", "checkpoints/hmr4d/evaluator-everyday"):
         assert (inputs / name).is_dir() and f": {inputs / name}\n" in done.stdout
     assert "outputs: outputs\n" in done.stdout
 

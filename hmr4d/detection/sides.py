@@ -23,7 +23,7 @@ _APART = 0.2  # the same, for exchanging only arms or legs
 _CHANGE = 0.02  # cost of starting or ending an exchange, relative to the body size
 _FARTHEST = 0.3  # maximum movement of a joint relative to the body size
 _LONGEST_PAUSE = 0.3  # seconds; longer pauses reset the sides
-_LONGEST_SKIP, _SKIP = 0.1, 0.05  # seconds of frames that are left out, and cost of each, relative to the body size
+_LONGEST_SKIP, _SKIP = 0.1, 3.0  # seconds of frames that are left out, and cost per second, relative to the body size
 _LEGS = ("knee", "ankle", "heel", "foot_index")
 
 
@@ -111,11 +111,12 @@ def _least_movement(changes: Sequence[Sequence[Array]], seconds: Array) -> NDArr
     differ = np.array([[[b ^ n for b, n in zip(before, now, strict=True)] for now in states] for before in states])
     steps = [np.mean([change[:, differ[..., g]] for g, change in enumerate(groups)], 0) for groups in changes]
     price = np.array([_PRICE * (arms + legs) / 2 + _APART * (arms != legs) for arms, legs in states])
+    skip = _SKIP * float(np.median(seconds))
     cost = np.full((len(seconds), len(states)), np.inf)
     come = np.zeros((*cost.shape, 2), int)  # frame and state before
     cost[0] = price * seconds[0]
     for i in range(1, len(seconds)):
-        ways = np.stack([cost[i - 1 - k][:, None] + steps[k][i - 1 - k] + k * _SKIP for k in range(min(i, len(steps)))])
+        ways = np.stack([cost[i - 1 - k][:, None] + steps[k][i - 1 - k] + k * skip for k in range(min(i, len(steps)))])
         best = ways.reshape(-1, len(states)).argmin(0)
         come[i, :, 0], come[i, :, 1] = i - 1 - best // len(states), best % len(states)
         cost[i] = ways.min((0, 1)) + price * seconds[i]

@@ -40,8 +40,13 @@ def store_file(folder: str, name: str, fallback: Any) -> Any:
     return str(path) if path.is_file() else fallback
 
 
-def training_precision(accelerator: str) -> str:
-    """As `hmr4d.utils.precision.training_precision`; imports torch only for the configurations that ask."""
+def training_precision(accelerator: str, task: str) -> str:
+    """As `hmr4d.utils.precision.training_precision` for the task "fit", float32 for others.
+
+    It imports torch only for the configurations that ask.
+    """
+    if task != "fit":
+        return "32-true"
     from hmr4d.utils import precision
 
     return precision.training_precision(accelerator)
@@ -53,7 +58,7 @@ OmegaConf.register_new_resolver("store", store_entry, replace=True)
 OmegaConf.register_new_resolver("store_file", store_file, replace=True)
 # ${limited:<limit>,<small>,<usual>}: `small` for tasks with a limited number of clips, otherwise `usual`.
 OmegaConf.register_new_resolver("limited", lambda limit, small, usual: usual if limit is None else small, replace=True)
-# ${training_precision:<accelerator>}: mixed bfloat16 where the hardware has instructions for it, otherwise float32.
+# ${training_precision:<accelerator>,<task>}: mixed bfloat16 in trainings where the hardware has instructions for it.
 OmegaConf.register_new_resolver("training_precision", training_precision, replace=True)
 
 

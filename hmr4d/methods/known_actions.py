@@ -83,12 +83,14 @@ def warn_of_other_actions(motions: MotionBatch, details: Sequence[Mapping[str, A
         motions: generated motions; without the entry ACTION_AGREEMENT nothing is known about them.
         details: metadata of their prompts from `describe_prompts`; prompts far from all actions have had their warning.
     """
-    for text, seed, more, detail in zip(motions.text, motions.seeds, motions.more_provenance, details, strict=False):
+    if not motions.more_provenance:
+        return
+    for text, seed, more, detail in zip(motions.text, motions.seeds, motions.more_provenance, details, strict=True):
         probability = more.get(ACTION_AGREEMENT)
         if probability is not None and probability < DOUBTFUL and not detail.get("is_far"):
             logger.warning(
-                "The motion for '%s' (seed %d) probably does not show this action: its own recognizer gives %.0f %% "
-                "after several draws. Look at it; another --seed or plainer words may help, see --list-actions.",
+                "The motion for '%s' (seed %d) probably does not show this action: the model's recognizer of motion "
+                "gives it %.0f %%. Look at it; another --seed or plainer words may help, see --list-actions.",
                 text,
                 seed,
                 100 * probability,

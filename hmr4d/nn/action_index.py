@@ -37,6 +37,7 @@ FALSE_ALARMS = 0.05  # allowed fraction of held-out sentences of known actions t
 NEAR_COPY = 0.9  # cosine of pooled vectors above which two sentences are held out together
 NEAREST = 3
 ACTION_AGREEMENT = "action_agreement"  # entry in the provenance of a generated motion: `ActionIndex.agreement`
+DRAW = "draw"  # entry beside it: number of rejected draws before the one that was kept
 
 
 @dataclass(frozen=True)

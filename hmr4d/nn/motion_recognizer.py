@@ -1,11 +1,12 @@
 """A linear recognizer of actions in motion, with which a generator notices samples that do not show what was asked for.
 
 The recognizer reads a summary of the whole motion: positions, speeds and turns, and their order. It is as linear as the
-recognizer of sentences (`hmr4d.nn.action_recognizer`) and fitted in the same way, in less than a minute.
+recognizer of sentences (`hmr4d.nn.action_recognizer`) and fitted in the same way, in about a minute.
 """
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ from hmr4d.nn.action_recognizer import RecognizerTraining, fit_linear
 from hmr4d.nn.text_adapter import clip_actions
 from hmr4d.utils.progress import progress
 
+logger = logging.getLogger(__name__)
+
 SMOOTHED_SECONDS = 0.25  # running mean of the features over time
 PARTS = 4  # consecutive parts of the motion that are summarized separately
 MIN_SECONDS = 1.25  # shorter clips of training are left out
@@ -36,7 +39,8 @@ def motion_summary(joints3d: Tensor, fps: float) -> Tensor:
 
     In the heading frame of the body they are mean, deviation, lowest and highest value over time of the joints'
     heights and offsets from the root (meters), of the root's velocity and turn (m/s, rad/s), and of the joints' speeds;
-    the means of positions, root velocity and turn in four consecutive parts; the total turn and its size.
+    the means of positions, root velocity and turn in four consecutive parts; the mean turn times the duration, and the
+    size of this product.
 
     Args:
         joints3d: (L, 22, 3) meters, y up, L >= 2.
@@ -51,7 +55,7 @@ def motion_summary(joints3d: Tensor, fps: float) -> Tensor:
         )
     joints3d = align_to_floor(joints3d.float()[None])[0]
     heading = _heading(joints3d)
-    place = joints3d[:, :1] * torch.tensor([1.0, 0.0, 1.0])
+    place = joints3d[:, :1] * joints3d.new_tensor([1.0, 0.0, 1.0])
     positions = _turned(joints3d - place, heading).flatten(1)
     velocities = _turned(_rate(joints3d, fps), heading)
     turn = _rate(heading[:, None], fps, period=2 * math.pi)
@@ -125,6 +129,11 @@ class MotionRecognizer:
     def __call__(self, motions: Sequence[Tensor], fps: float) -> Tensor:
         """(B, G) probabilities of the groups for motions (L, 22, 3) each, meters, y up."""
         summaries = torch.stack([motion_summary(motion.detach().cpu(), fps) for motion in motions])
+        if summaries.shape[1] != self.weight.shape[1]:
+            raise ValueError(
+                f"This recognizer of motion reads {self.weight.shape[1]} numbers of a motion, this version computes "
+                f"{summaries.shape[1]}. Make the known actions again with hmr4d prepare text-adapter."
+            )
         return torch.softmax(summaries @ self.weight.T + self.bias, -1)
 
 
@@ -140,11 +149,14 @@ def fit_motion_recognizer(
         split: split of the clips.
         training: training options.
 
-    Returns: The recognizer; None if the clips have fewer than two groups.
+    Returns: The recognizer; None if a store has another skeleton or the clips have fewer than two groups.
     """
     rng, summaries, labels = np.random.default_rng(training.seed), [], []
     for path in paths:
         store = MotionStore.open(path)
+        if store.skeleton.joint_names != SMPL22.joint_names:
+            logger.info("%s has another skeleton than SMPL: no recognizer of motion is made.", store.path)
+            return None
         groups = clip_actions(store)
         shortest, longest = (round(seconds * store.fps) for seconds in (MIN_SECONDS, MAX_SECONDS))
         for clip in progress(store.indices(split).tolist(), f"motion of {store.name}", unit="clip"):

@@ -9,7 +9,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import torch
 
-BFLOAT16_INSTRUCTIONS = ("amx_bf16", "avx512_bf16")  # names in torch.cpu.get_capabilities()
+BFLOAT16_INSTRUCTIONS = ("amx_bf16", "avx512_bf16", "bf16", "sve_bf16")  # names in torch.cpu.get_capabilities()
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
 

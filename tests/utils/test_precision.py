@@ -63,6 +63,7 @@ def test_exact_float32_switches_shortcuts_off_and_back() -> None:
         ("cpu", {"avx2": True}, True, "32-true"),
         ("gpu", {"avx2": True}, True, "bf16-mixed"),
         ("mps", {"avx512_bf16": True}, False, "32-true"),
+        ("cpu", {"bf16": True}, False, "bf16-mixed"),
     ],
 )
 def test_bfloat16_trains_only_where_the_hardware_has_it(
@@ -72,3 +73,6 @@ def test_bfloat16_trains_only_where_the_hardware_has_it(
     monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: True)
     assert training_precision(accelerator) == expected
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: False)
+    if gpu and accelerator != "cpu":
+        assert training_precision(accelerator) == "32-true"

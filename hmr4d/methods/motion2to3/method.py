@@ -120,7 +120,13 @@ class Motion2to3(Method):
 
 
 def _tell_missing_actions(pipeline: Motion2to3Pipeline) -> None:
-    """Logs a message if the option `action_pull` has no effect."""
+    """Logs a message if the option `action_pull` or `max_draws` has no effect."""
+    if pipeline.sampling.max_draws > 1 and (pipeline.actions is None or pipeline.actions.motion_recognizer is None):
+        logger.info(
+            "max_draws=%d has no effect: the known actions have no recognizer of motion. hmr4d prepare text-adapter "
+            "makes one.",
+            pipeline.sampling.max_draws,
+        )
     pull = pipeline.sampling.action_pull
     if not pull:
         return

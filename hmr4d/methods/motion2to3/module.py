@@ -18,7 +18,7 @@ class Motion2to3Module(PipelineModule):
 
     def load_start(self, path: str | Path | Sequence[str | Path], ckpt_type: str = "pl", *, is_training: bool) -> None:
         super().load_start(path, ckpt_type, is_training=is_training)
-        if not is_training and isinstance(path, (str, Path)):
+        if not is_training and isinstance(path, (str, Path)) and Path(path).is_dir():
             self.pipeline.actions = load_actions(Path(path))  # of a released model
 
     def on_fit_start(self) -> None:

@@ -25,7 +25,8 @@ class SamplingOptions:
             published, and for models without a list of known actions.
         max_draws: number of motions drawn at most for a prompt, until one shows its action with the probability
             `accepted_from`, see `ActionIndex.agreement`. If none does, the motion with the highest probability is
-            taken. 1 as published, and for models whose known actions have no recognizer of motion.
+            taken. 1 as published, and for models whose known actions have no recognizer of motion. Runs with guidance 0
+            or from a reference motion are drawn once.
         accepted_from: see `max_draws`.
         world_noise: views share noise in world space, also in training.
         consistency: triangulate and reproject in every step instead of only at the end.

@@ -34,7 +34,7 @@ from hmr4d.methods.motion2to3.text_inputs import drop_text, text_inputs
 from hmr4d.methods.motion2to3.training_draws import draw_training
 from hmr4d.methods.motion2to3.values import Conditions, TrainingDraws, ViewsSample, views_of
 from hmr4d.motion.motion import Motion, MotionBatch, Provenance, joined_licences
-from hmr4d.nn.action_index import ACTION_AGREEMENT
+from hmr4d.nn.action_index import ACTION_AGREEMENT, DRAW
 from hmr4d.nn.text import TextEncoder, TextFeatures
 from hmr4d.nn.text_adapter import TextAdapter
 from hmr4d.representation.motion2d import Motion2DCodec
@@ -420,12 +420,13 @@ class Motion2to3Pipeline(Pipeline):
         """Samples B motions; those that do not show their prompt's action are drawn again, see `SamplingOptions`.
 
         The first draw of a motion has its own seed, so it is the motion that is drawn with `max_draws` 1. Whether it is
-        drawn again does not depend on the other motions.
+        drawn again does not depend on the other motions, except if rounding moves it across the limit.
         """
         drawn, actions = self._draw(texts, lengths, seeds, options), self.actions
-        if options.max_draws == 1 or actions is None or actions.motion_recognizer is None:
+        ignores_text = options.guidance_scale == 0
+        if options.max_draws == 1 or ignores_text or actions is None or actions.motion_recognizer is None:
             return drawn
-        pooled = self.encode_text(texts).pooled
+        pooled, draws = self.encode_text(texts).pooled, torch.zeros(len(texts), dtype=torch.int64)
         agreement = actions.agreement(pooled, [motion.joints3d for motion in drawn], self.fps)
         for attempt in range(1, options.max_draws):
             rejected = torch.nonzero(agreement < options.accepted_from)[:, 0]
@@ -437,9 +438,10 @@ class Motion2to3Pipeline(Pipeline):
             )
             probability = actions.agreement(pooled[rejected], [motion.joints3d for motion in again], self.fps)
             better = probability > agreement[rejected]
-            agreement[rejected[better]] = probability[better]
+            agreement[rejected[better]], draws[rejected[better]] = probability[better], attempt
             replace_motions(drawn, rejected[better], again, torch.nonzero(better)[:, 0])
-        return replace(drawn, more_provenance=[{ACTION_AGREEMENT: round(p, 3)} for p in agreement.tolist()])
+        found = zip(agreement.tolist(), draws.tolist(), strict=True)
+        return replace(drawn, more_provenance=[{ACTION_AGREEMENT: round(p, 3), DRAW: draw} for p, draw in found])
 
     def _draw(
         self,

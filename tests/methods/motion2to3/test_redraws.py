@@ -9,7 +9,7 @@ import torch
 
 from hmr4d.methods.known_actions import warn_of_other_actions
 from hmr4d.methods.motion2to3.pipeline import Motion2to3Pipeline
-from hmr4d.nn.action_index import ACTION_AGREEMENT, ActionIndex, KnownAction
+from hmr4d.nn.action_index import ACTION_AGREEMENT, DRAW, ActionIndex, KnownAction
 from hmr4d.nn.motion_recognizer import MotionRecognizer, motion_summary
 from hmr4d.utils.randomness import mix_seed
 from tests.methods.motion2to3.tiny import TEXT_DIM, tiny_denoiser, tiny_pipeline
@@ -35,6 +35,13 @@ def test_an_accepted_first_draw_is_the_motion_of_one_draw() -> None:
         assert torch.equal(several.sample(TEXTS, seconds=SECONDS, seed=SEEDS).joints3d, one.joints3d)
 
 
+def test_motion_that_ignores_the_text_is_drawn_once() -> None:
+    one, several = (
+        pipeline(n, 1.0).sample(TEXTS, seconds=SECONDS, seed=SEEDS, guidance_scale=0.0).joints3d for n in (1, 3)
+    )
+    assert torch.equal(one, several)
+
+
 def test_the_best_of_the_rejected_draws_is_taken_with_everything_that_belongs_to_it() -> None:
     several = pipeline(3, 1.0)
     chosen = several.sample(TEXTS, seconds=SECONDS, seed=SEEDS)
@@ -49,6 +56,7 @@ def test_the_best_of_the_rejected_draws_is_taken_with_everything_that_belongs_to
         agreement = [float(several.actions.agreement(pooled, [d[0].joints3d], several.fps)) for d in draws]
         best = draws[agreement.index(max(agreement))]
         assert chosen[i].provenance.more[ACTION_AGREEMENT] == pytest.approx(max(agreement), abs=2e-3)
+        assert chosen[i].provenance.more[DRAW] == agreement.index(max(agreement))
         again.add(agreement.index(max(agreement)))
         torch.testing.assert_close(chosen[i].joints3d, best[0].joints3d, atol=1e-4, rtol=0)
         length = len(best[0].joints3d)
