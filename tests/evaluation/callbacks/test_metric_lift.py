@@ -154,9 +154,11 @@ def test_an_interrupted_test_lifts_what_is_missing_in_batches_of_any_size(
     lost.unlink()
     run(configuration(inputs, out, *options))
     assert all(path.stat().st_mtime_ns == time for path, time in before.items() if path != lost) and lost.is_file()
-    for path in (done / "lifted").rglob("repeat_*/*.npz"):  # the batch around a clip changes rounding alone
+    # The batch around a clip changes rounding alone, which an untrained network at 13 m amplifies on some processors;
+    # other noise changes it by meters.
+    for path in (done / "lifted").rglob("repeat_*/*.npz"):
         again = load_motion_npz(out / path.relative_to(done)).joints3d
-        np.testing.assert_allclose(again, load_motion_npz(path).joints3d, atol=2e-3)
+        np.testing.assert_allclose(again, load_motion_npz(path).joints3d, atol=0.1)
 
 
 def test_saved_motions_are_scored_again_without_the_network(
