@@ -2,7 +2,7 @@
 
 In motion data a raised hand lasts 2.5 seconds and a walk 8, and a network that sees the number of frames learns that
 instead of the text. Here the length is drawn first, independent of the clip. The clip is then cut or extended: it
-repeats itself if it returns to a pose, or its last still pose is held.
+repeats a part if it returns to a pose, or its last still pose is held.
 """
 
 from __future__ import annotations
@@ -136,20 +136,29 @@ def find_loop(joints3d: Tensor, *, fps: float, skeleton: Skeleton = SMPL22) -> t
 def repeat_loop(
     joints3d: Tensor, loop: tuple[int, int], num_frames: int, *, fps: float, skeleton: Skeleton = SMPL22
 ) -> Tensor:
-    """The clip (L, J, 3) up to frame j, then from i to j again and again, turned and moved on: `num_frames` or more."""
+    """The clip (L, J, 3) up to frame j, from i to j again and again, and then its rest: `num_frames` or more.
+
+    Repetitions and rest are turned and moved to where the person is. The rest is kept since the action may be in it: a
+    person who gets up sits nearly still before, and only the sitting can be repeated.
+    """
     i, j = loop
     blend = min(round(BLEND_SECONDS * fps), i, j - i)
     parts = joints3d[: j + 1]
     weights = torch.linspace(0.0, 1.0, blend + 2)[1:-1].to(joints3d)[:, None, None]
     weights = weights * weights * (3.0 - 2.0 * weights)
     passage = joints3d[i - blend + 1 : j + 1]
-    T_here = facing_transform(joints3d[i], skeleton)
-    while len(parts) < num_frames:
-        T_there = facing_transform(parts[-1], skeleton)
-        moved = world_to_camera(passage, invert_rigid(T_there) @ T_here)
+    rest = joints3d[j + 1 :]
+
+    def moved_on(section: Tensor, first: int) -> Tensor:
+        """A section of the clip where its frame `first` meets the last frame of `parts`."""
+        there = invert_rigid(facing_transform(parts[-1], skeleton))
+        return world_to_camera(section, there @ facing_transform(joints3d[first], skeleton))
+
+    while len(parts) + len(rest) < num_frames:
+        moved = moved_on(passage, i)
         mixed = parts[-blend:] * (1.0 - weights) + moved[:blend] * weights
         parts = torch.cat([parts[:-blend], mixed, moved[blend:]])
-    return parts
+    return torch.cat([parts, moved_on(rest, j)]) if len(rest) else parts
 
 
 def is_still(joints3d: Tensor, fps: float) -> bool:

@@ -62,6 +62,24 @@ def test_a_loop_keeps_bones_and_has_no_jumps() -> None:
     assert torch.diff(longer, dim=0).norm(dim=-1).max() < 1.15 * torch.diff(run, dim=0).norm(dim=-1).max()
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_who_gets_up_after_sitting_still_also_gets_up_in_longer_windows(seed: int) -> None:
+    standing = clip("bow")[0]
+    seated = standing.clone()
+    lowered = [SMPL22.index(name) for name in ("left_hip", "right_hip", "pelvis")]
+    seated[lowered] -= torch.tensor([0.0, 0.4, 0.3])
+    sway = 0.01 * torch.sin(torch.arange(40) / 3.0)[:, None, None] * torch.tensor([1.0, 0.0, 0.0])
+    rise = torch.linspace(0.0, 1.0, 20)[:, None, None]
+    walk_off = standing + torch.arange(1, 11)[:, None, None] * torch.tensor([0.0, 0.0, 0.06])
+    joints3d = torch.cat([seated + sway, seated * (1.0 - rise) + standing * rise, walk_off])
+    assert find_loop(joints3d[:40], fps=FPS) is not None
+    longer = fit(joints3d, 150, seed=seed)
+    assert len(longer) == 150
+    assert longer[0, 0, 1] < standing[0, 1] - 0.3
+    assert longer[-1, 0, 1] == pytest.approx(float(standing[0, 1]), abs=0.01)
+    assert (longer[1:] - longer[:-1]).norm(dim=-1).max() < 0.09
+
+
 def test_a_bow_is_repeated_or_the_person_stands() -> None:
     bow = clip("bow")
     lowest = float(bow[:, SMPL22.index("head"), 1].min())
