@@ -24,7 +24,7 @@ from hmr4d.export.fitted_npz import fitted_name, save_fitted_npz
 from hmr4d.motion.fitting import BodyFit, fit_body
 from hmr4d.motion.motion import Motion
 from hmr4d.reference_motion.motion_sources import gather_motions, read_motion_source, warn_if_implausible
-from hmr4d.utils.places import inputs_folder
+from hmr4d.utils.places import inputs_folder, outputs_folder
 
 logger = logging.getLogger(__name__)
 
@@ -79,7 +79,7 @@ def published_parser() -> argparse.ArgumentParser:
     known.add_argument("--joints", type=Path, metavar="PTH", help="another joints3d.pth")
     known.add_argument("--count", type=int, default=PUBLISHED_COUNT, help=f"how many motions ({PUBLISHED_COUNT})")
     known.add_argument(
-        "--out", type=Path, default=Path("outputs/joints2smpl"), metavar="DIR", help="folder (outputs/joints2smpl)"
+        "--out", type=Path, default=outputs_folder() / "joints2smpl", metavar="DIR", help="folder (outputs/joints2smpl)"
     )
     known.set_defaults(keep_shape=False)
     return known

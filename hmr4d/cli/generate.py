@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from hmr4d.cli.console import run_guarded, setup_logging
 from hmr4d.methods.defaults import TEXT_MODEL
 from hmr4d.utils.command_line import command_line
+from hmr4d.utils.places import outputs_folder
 from hmr4d.utils.prompts import check_prompts, check_seconds, gather_prompts
 
 if TYPE_CHECKING:
@@ -40,7 +41,9 @@ def parser() -> argparse.ArgumentParser:
     )
     known.add_argument("--seed", type=int, default=0, metavar="N", help="same seed, same motion (0)")
     known.add_argument("--num-samples", type=int, default=1, metavar="K", help="motions per prompt, seeds N.. (1)")
-    known.add_argument("--out", default="outputs/generated", metavar="DIR", help="folder (outputs/generated)")
+    known.add_argument(
+        "--out", default=str(outputs_folder() / "generated"), metavar="DIR", help="folder (outputs/generated)"
+    )
     known.add_argument(
         "--export",
         default="npz,mp4,html",

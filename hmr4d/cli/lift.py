@@ -19,6 +19,7 @@ from hmr4d.lifting.people import lift_people
 from hmr4d.lifting.request import LiftRequest, OverlayKind
 from hmr4d.lifting.results import ALWAYS_WRITTEN
 from hmr4d.methods.defaults import LIFTING_MODEL
+from hmr4d.utils.places import outputs_folder
 from hmr4d.visualization.motion_files import EXPORTS, check_exports
 
 logger = logging.getLogger(__name__)
@@ -72,7 +73,7 @@ def parser() -> argparse.ArgumentParser:
     known.add_argument("--seed", type=int, default=0, metavar="N", help="same seed, same motion (0)")
     known.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (auto)")
     known.add_argument(
-        "--out", type=Path, default=Path("outputs/lifted"), metavar="DIR", help="folder (outputs/lifted)"
+        "--out", type=Path, default=outputs_folder() / "lifted", metavar="DIR", help="folder (outputs/lifted)"
     )
     known.add_argument(
         "--export", metavar="LIST", help=f"more formats: {', '.join(f for f in EXPORTS if f not in ALWAYS_WRITTEN)}"

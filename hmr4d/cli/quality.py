@@ -21,7 +21,7 @@ from pathlib import Path
 from hmr4d.cli.console import run_guarded, setup_logging
 from hmr4d.evaluation.quality import REPEATS_2D, QualityRequest, score_quality
 from hmr4d.evaluation.quality_report import markdown
-from hmr4d.utils.places import inputs_folder
+from hmr4d.utils.places import inputs_folder, outputs_folder
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +50,12 @@ def parser() -> argparse.ArgumentParser:
         help="prepared real motion: Bandai-Namco, CMU, or both joined",
     )
     known.add_argument("--split", default="test", help="clips to compare with (test)")
-    known.add_argument("--out", type=Path, default=Path("outputs/quality"), help="folder of card, table and cache")
+    known.add_argument(
+        "--out",
+        type=Path,
+        default=outputs_folder() / "quality",
+        help="folder of card, table and cache (outputs/quality)",
+    )
     known.add_argument(
         "--classifier",
         type=Path,

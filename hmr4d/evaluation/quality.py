@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from hmr4d.evaluation.quality_models import Draw, Model, generate, load_checkpoi
 from hmr4d.evaluation.quality_report import markdown
 from hmr4d.utils.devices import pick_device
 from hmr4d.utils.files import file_hash, write_json, write_text
+from hmr4d.utils.places import outputs_folder
 
 logger = logging.getLogger(__name__)
 
@@ -80,7 +81,7 @@ class QualityRequest:
     checkpoint: Path | None = None
     exp: str | None = None
     set: Sequence[str] = ()
-    out: Path = Path("outputs/quality")
+    out: Path = field(default_factory=lambda: outputs_folder() / "quality")
     classifier: Path | None = None
     prompts: Sequence[str] | None = None
     seconds: Sequence[float | None] | None = None
@@ -112,6 +113,10 @@ class QualityRequest:
     def cache(self) -> Path:
         """Folder of the generated motions."""
         return self.out / "cache"
+
+    def classifier_folder(self, name: str) -> Path:
+        """Folder of the classifier for the store `name`."""
+        return self.classifier or outputs_folder() / "content_classifier" / name
 
 
 @dataclass(frozen=True)
@@ -269,7 +274,7 @@ def score_quality(request: QualityRequest, command: str) -> dict[str, Any]:
         compared = open_comparison(model, comparison)
     bounds = DEFAULT_RANGE if model is None else (model.sampler.min_seconds, model.sampler.max_seconds)
     sets = prompt_sets(request, store, bounds)
-    folder = request.classifier or Path("outputs/content_classifier") / store.name
+    folder = request.classifier_folder(store.name)
     classifier, classifier_card = obtain_classifier(
         folder, store, training_for(store), may_replace=request.classifier is None
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -10,6 +10,7 @@ from hmr4d.camera.walking_camera import checked_stature
 from hmr4d.detection.networks import DETECTOR, MODELS
 from hmr4d.lifting.lifter import MODEL
 from hmr4d.methods.defaults import LIFTING_MODEL
+from hmr4d.utils.places import outputs_folder
 
 OverlayKind = Literal["video", "sheet", "none"]
 
@@ -63,7 +64,7 @@ class LiftRequest:
     samples: int = 1
     steps: int | None = None
     seed: int = 0
-    out: Path = Path("outputs/lifted")
+    out: Path = field(default_factory=lambda: outputs_folder() / "lifted")
     formats: tuple[str, ...] = ()
     video: Path | None = None
     overlay: OverlayKind = "video"

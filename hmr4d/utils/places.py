@@ -29,6 +29,11 @@ def inputs_folder() -> Path:
     return Path(os.environ.get("HMR4D_INPUTS", "inputs"))
 
 
+def outputs_folder() -> Path:
+    """The user's folder of results: HMR4D_OUTPUTS, else `outputs` in the working folder."""
+    return Path(os.environ.get("HMR4D_OUTPUTS", "outputs"))
+
+
 def find_input(name: str | Path, inputs: str | Path | None = None) -> Path:
     """The path of an input: in the user's folder, else in the package.
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from hmr4d.camera.orbit_rigs import OrbitRig
-from hmr4d.cli import quality
+from hmr4d.cli import fit, generate, lift, quality
 from hmr4d.data.importers.synthetic import import_synthetic
 from hmr4d.data.store import MotionStore
 from hmr4d.diffusion.schedule import NoiseSchedule
@@ -32,6 +32,7 @@ from hmr4d.evaluation.motion_quality import interval, over_repeats, score_motion
 from hmr4d.evaluation.novelty import NearestClip
 from hmr4d.evaluation.prompt_sets import caption_set, free_set, read_prompts, real_motion
 from hmr4d.evaluation.quality_report import markdown
+from hmr4d.lifting.request import LiftRequest
 from hmr4d.methods.motion2to3.denoiser import MotionDenoiser
 from hmr4d.methods.motion2to3.method import METHOD
 from hmr4d.methods.motion2to3.pipeline import Motion2to3Pipeline, SamplingOptions
@@ -336,9 +337,22 @@ def test_what_2d_scores_need_is_looked_for_before_anything_is_made(store, releas
     assert not (tmp_path / "no_classifier").exists() and not (tmp_path / "out").exists()
 
 
-def test_default_store_follows_the_inputs_folder(tmp_path, monkeypatch):
+def test_default_folders_follow_the_inputs_and_outputs_folders(tmp_path, monkeypatch):
     monkeypatch.setenv("HMR4D_INPUTS", str(tmp_path))
-    assert quality.parser().parse_args([]).store == tmp_path / "bandai_namco"
+    monkeypatch.setenv("HMR4D_OUTPUTS", str(tmp_path / "results"))
+    args = quality.parser().parse_args([])
+    assert args.store == tmp_path / "bandai_namco" and args.out == tmp_path / "results" / "quality"
+    request = scored_quality.QualityRequest(args.store)
+    assert request.out == args.out
+    assert request.classifier_folder("cmu") == tmp_path / "results" / "content_classifier" / "cmu"
+
+
+def test_default_results_of_other_commands_follow_the_outputs_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HMR4D_OUTPUTS", str(tmp_path))
+    parsers = {"generated": generate.parser, "lifted": lift.parser, "joints2smpl": fit.published_parser}
+    for folder, parser in parsers.items():
+        assert Path(parser().get_default("out")) == tmp_path / folder
+    assert LiftRequest(Path("keypoints.json")).out == tmp_path / "lifted"
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from hmr4d.utils.command_line import command_line
-from hmr4d.utils.places import find_input, inputs_folder, is_installed_file, shipped_folder
+from hmr4d.utils.places import find_input, inputs_folder, is_installed_file, outputs_folder, shipped_folder
 from hmr4d.utils.releases import model_metadata, release_folders
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -17,6 +17,13 @@ ROOT = Path(__file__).resolve().parents[2]
 def test_a_checkout_ships_its_top_folders() -> None:
     assert shipped_folder("configs") == ROOT / "configs" and (shipped_folder("configs") / "train.yaml").is_file()
     assert not is_installed_file(ROOT / "inputs" / "cmu")
+
+
+def test_results_go_to_the_outputs_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HMR4D_OUTPUTS", raising=False)
+    assert outputs_folder() == Path("outputs")
+    monkeypatch.setenv("HMR4D_OUTPUTS", str(tmp_path))
+    assert outputs_folder() == tmp_path
 
 
 def test_inputs_of_the_user_come_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
