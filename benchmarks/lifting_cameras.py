@@ -16,13 +16,14 @@ import logging
 import math
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from scipy.stats import spearmanr
 from torch import Tensor
 
@@ -46,6 +47,8 @@ from hmr4d.utils.randomness import ItemRandom
 DRAWN, DRAWN_SEED, DRAWN_FRAMES = "drawn", 77, 80  # name, seed and frames of --drawn tracks
 SHORTEST, SPARE = 30, 1.5  # frames of a clip; meters between camera and person at least
 NINETY = 1.645  # times sigma
+DRAWS = 20  # sets of errors that are drawn from the sigmas
+LAPLACE_90, GAMMA_90 = 2.303, 3.890  # 90 % of Laplace errors, and of sizes with the density r exp(-r), are smaller
 WALKS = ("walk", "run", "dash", "walk-left", "walk-right", "walk-back")  # contents, where the store has such labels
 
 
@@ -205,6 +208,39 @@ def ranks(one: Tensor, other: Tensor) -> float:
     return float(spearmanr(one.flatten(), other.flatten())[0])  # type: ignore[arg-type]
 
 
+def attainable(sigmas: Sequence[dict[str, Tensor]]) -> dict[str, float]:
+    """Rank correlations of errors that are drawn from the sigmas (L, 22) of tracks with their expected sizes.
+
+    "attainable" is the mean of DRAWS sets of normal errors. "attainable, own likelihood" has the distributions for
+    which the sigmas were trained: Laplace along the ray, and the density r exp(-r) across it. "attainable by chance" is
+    the standard deviation of the rank correlation if the normal error of a joint is constant during its track.
+    """
+    tracks = torch.cat([torch.full(one["sigma_along"].shape, k).flatten() for k, one in enumerate(sigmas)])
+    joints = torch.cat([torch.arange(one["sigma_along"][0].numel()).repeat(len(one["sigma_along"])) for one in sigmas])
+    same = tracks * (int(joints.max()) + 1) + joints  # one number for each joint of each track
+    along, across = (torch.cat([one[name].flatten() for one in sigmas]) for name in ("sigma_along", "sigma_across"))
+    expected, generator = torch.hypot(along, across), torch.Generator().manual_seed(0)
+
+    def normal(count: int) -> Tensor:
+        drawn = torch.randn(3, count, generator=generator)
+        return torch.stack([drawn[0], drawn[1:].norm(dim=0) / 2**0.5])
+
+    def laplace(count: int) -> Tensor:
+        drawn = -torch.rand(3, count, generator=generator).clamp(min=1e-9).log()
+        return NINETY * torch.stack([drawn[0] / LAPLACE_90, drawn[1:].sum(0) / GAMMA_90])
+
+    def correlations(draw: Callable[[], Tensor]) -> NDArray[np.float64]:
+        sizes = torch.stack([along, across])
+        return np.array([ranks((draw() * sizes).norm(dim=0), expected) for _ in range(DRAWS)])
+
+    constant = correlations(lambda: normal(int(same.max()) + 1)[:, same])
+    return {
+        "attainable": float(correlations(lambda: normal(len(along))).mean()),
+        "attainable, own likelihood": float(correlations(lambda: laplace(len(along))).mean()),
+        "attainable by chance": float(constant.std()),
+    }
+
+
 @dataclass
 class Uncertainty:
     """Errors of tracks, and their sigmas; each (L, 22) by name in SIGMAS."""
@@ -215,7 +251,7 @@ class Uncertainty:
     def numbers(self) -> dict[str, float]:
         """Calibration, and rank correlations over all joints and frames.
 
-        "attainable" is that of normal errors drawn with exactly these sizes. "hindsight" are those of two things that
+        For those of errors drawn with exactly these sizes, see `attainable`. "hindsight" are those of two things that
         nobody can know: the mean error of the track, and that of each joint of the track. "within" a track or a joint
         is the mean over tracks or joints of the rank correlations over the rest. "means" are those between mean sigmas
         and mean errors.
@@ -225,12 +261,9 @@ class Uncertainty:
             for rows in (self.errors, self.sigmas)
         )
         total = [one["sigma"] for one in self.errors]
-        drawn = torch.randn(3, len(error["sigma"]), generator=torch.Generator().manual_seed(0))
-        across = drawn[1:].norm(dim=0) / 2**0.5 * sigma["sigma_across"]
-        normal = torch.hypot(drawn[0] * sigma["sigma_along"], across)
         sigmas = [one["sigma"] for one in self.sigmas]
         found = {f"{name}: rank correlation": ranks(error[name], sigma[name]) for name in SIGMAS}
-        found["attainable"] = ranks(normal, torch.hypot(sigma["sigma_along"], sigma["sigma_across"]))
+        found |= attainable(self.sigmas)
         found["within tracks"] = float(np.nanmean([ranks(*pair) for pair in zip(sigmas, total, strict=True)]))
         whole = torch.cat(sigmas), torch.cat(total)
         found["within joints"] = float(np.nanmean([ranks(*pair) for pair in zip(*(x.T for x in whole), strict=True)]))
