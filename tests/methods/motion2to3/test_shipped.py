@@ -71,9 +71,12 @@ def test_a_recipe_of_another_network_takes_the_settings_of_the_released_model(na
 
 def check_pipeline(cfg: DictConfig, released: dict[str, Any]) -> None:
     pipeline = cfg.pipeline
-    from_statistics = {"num_features": released["network"]["num_features"]}
-    built = {key: value for key, value in plain(pipeline.denoiser).items() if key != "_partial_"}
-    assert from_statistics | built == released["network"]
+    follows = ("_partial_", "num_features")  # the number of features follows from the statistics
+    built, network = (
+        {key: value for key, value in options.items() if key not in follows}
+        for options in (plain(pipeline.denoiser), released["network"])
+    )
+    assert built == network
     assert SamplingOptions(**plain(pipeline.sampling)) == SamplingOptions(**released["sampling"])
     assert plain(pipeline.rig) == released["rig"]
     assert plain(pipeline.schedule) == released["schedule"]
