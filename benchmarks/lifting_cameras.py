@@ -213,7 +213,8 @@ def attainable(sigmas: Sequence[dict[str, Tensor]]) -> dict[str, float]:
 
     "attainable" is the mean of DRAWS sets of normal errors. "attainable, own likelihood" has the distributions for
     which the sigmas were trained: Laplace along the ray, and the density r exp(-r) across it. "attainable by chance" is
-    the standard deviation of the rank correlation if the normal error of a joint is constant during its track.
+    the standard deviation of the rank correlation if the normal error of a joint is constant during its track. The
+    errors are ranked against the root of the summed squares of both sigmas, not against "sigma", an output of its own.
     """
     tracks = torch.cat([torch.full(one["sigma_along"].shape, k).flatten() for k, one in enumerate(sigmas)])
     joints = torch.cat([torch.arange(one["sigma_along"][0].numel()).repeat(len(one["sigma_along"])) for one in sigmas])

@@ -21,6 +21,7 @@ from hmr4d.metrics.physical import to_neutral_height
 from hmr4d.motion.canonical import align_to_floor, face_first_frame
 from hmr4d.motion.motion import Motion
 from hmr4d.motion.tracks import resample_motion
+from hmr4d.utils.places import outputs_folder
 from hmr4d.utils.progress import progress
 from hmr4d.utils.randomness import ItemRandom
 
@@ -64,7 +65,7 @@ def main() -> None:
     known.add_argument("--classifier", type=Path, help="folder of a trained classifier, else made for the store")
     args = known.parse_args()
     store, model = MotionStore.open(args.store), load_pipeline(args.model)
-    folder = args.classifier or Path("outputs/content_classifier") / store.name
+    folder = args.classifier or outputs_folder() / "content_classifier" / store.name
     classifier, _ = obtain_classifier(folder, store, training_for(store))
     contents = store.labels["content"]
     pairs = draw_pairs(store, args.pairs, (model.min_seconds, model.max_seconds), args.seed)

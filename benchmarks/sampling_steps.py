@@ -19,6 +19,7 @@ from hmr4d.evaluation.action_recognition import LabeledMotion, obtain_classifier
 from hmr4d.evaluation.motion_quality import score_motion
 from hmr4d.evaluation.prompt_sets import caption_set, real_motion
 from hmr4d.evaluation.quality_models import load_model
+from hmr4d.utils.places import outputs_folder
 from hmr4d.utils.randomness import mix_seed
 
 COLUMNS = {"jitter": "jitter m/s³", "root_speed": "root speed m/s", "foot_skating": "skating m/s"}
@@ -36,7 +37,7 @@ def main() -> None:
     args = known.parse_args()
     torch.set_num_threads(1)
     store, model = MotionStore.open(args.store), load_model(args.weights, torch.device("cpu")).sampler
-    folder = args.classifier or Path("outputs/content_classifier") / store.name
+    folder = args.classifier or outputs_folder() / "content_classifier" / store.name
     classifier, _ = obtain_classifier(folder, store, training_for(store))
     prompts = caption_set(store, args.split, (model.min_seconds, model.max_seconds), args.limit)
     order = sorted(range(len(prompts)), key=lambda i: prompts.seconds[i])

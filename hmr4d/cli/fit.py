@@ -79,7 +79,7 @@ def published_parser() -> argparse.ArgumentParser:
     known.add_argument("--joints", type=Path, metavar="PTH", help="another joints3d.pth")
     known.add_argument("--count", type=int, default=PUBLISHED_COUNT, help=f"how many motions ({PUBLISHED_COUNT})")
     known.add_argument(
-        "--out", type=Path, default=outputs_folder() / "joints2smpl", metavar="DIR", help="folder (outputs/joints2smpl)"
+        "--out", type=Path, default=outputs_folder() / "joints2smpl", metavar="DIR", help="folder (%(default)s)"
     )
     known.set_defaults(keep_shape=False)
     return known

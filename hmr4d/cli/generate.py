@@ -41,9 +41,7 @@ def parser() -> argparse.ArgumentParser:
     )
     known.add_argument("--seed", type=int, default=0, metavar="N", help="same seed, same motion (0)")
     known.add_argument("--num-samples", type=int, default=1, metavar="K", help="motions per prompt, seeds N.. (1)")
-    known.add_argument(
-        "--out", default=str(outputs_folder() / "generated"), metavar="DIR", help="folder (outputs/generated)"
-    )
+    known.add_argument("--out", default=str(outputs_folder() / "generated"), metavar="DIR", help="folder (%(default)s)")
     known.add_argument(
         "--export",
         default="npz,mp4,html",

@@ -73,7 +73,7 @@ def parser() -> argparse.ArgumentParser:
     known.add_argument("--seed", type=int, default=0, metavar="N", help="same seed, same motion (0)")
     known.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (auto)")
     known.add_argument(
-        "--out", type=Path, default=outputs_folder() / "lifted", metavar="DIR", help="folder (outputs/lifted)"
+        "--out", type=Path, default=outputs_folder() / "lifted", metavar="DIR", help="folder (%(default)s)"
     )
     known.add_argument(
         "--export", metavar="LIST", help=f"more formats: {', '.join(f for f in EXPORTS if f not in ALWAYS_WRITTEN)}"

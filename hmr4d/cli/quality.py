@@ -54,12 +54,12 @@ def parser() -> argparse.ArgumentParser:
         "--out",
         type=Path,
         default=outputs_folder() / "quality",
-        help="folder of card, table and cache (outputs/quality)",
+        help="folder of card, table and cache (%(default)s)",
     )
     known.add_argument(
         "--classifier",
         type=Path,
-        help="folder of the classifier, trained if missing (outputs/content_classifier/NAME of the store)",
+        help="folder of the classifier, trained if missing (below the outputs: content_classifier/NAME of the store)",
     )
     known.add_argument(
         "--prompts",

@@ -90,6 +90,22 @@ def test_a_bow_is_repeated_or_the_person_stands() -> None:
         assert (longer[:, 0] - longer[:1, 0]).norm(dim=-1).max() < 0.05
 
 
+def test_what_follows_a_loop_goes_on_where_and_as_the_person_is() -> None:
+    circle, bow = clip("run"), clip("bow")
+    turn = torch.linspace(0.0, 1.5, len(circle))
+    cos, sin = turn.cos()[:, None], turn.sin()[:, None]
+    x, y, z = circle.unbind(-1)
+    circle = torch.stack([cos * x + sin * z, y, cos * z - sin * x], -1)
+    joints3d = torch.cat([circle, bow - bow[0, 0] + circle[-1, 0]])
+    i, j = 5, len(circle) - 6
+    longer = repeat_loop(joints3d, (i, j), 260, fps=FPS)
+    rest = joints3d[j + 1 :]
+    assert len(longer) >= 260
+    steps = (longer[1:] - longer[:-1]).norm(dim=-1)[-len(rest) :]
+    assert torch.allclose(steps, (joints3d[1:] - joints3d[:-1]).norm(dim=-1)[j:], atol=1e-4)
+    assert (longer[-1, 0] - joints3d[-1, 0]).norm() > 0.5
+
+
 def test_a_still_end_is_held_without_drifting() -> None:
     bow = clip("bow")
     assert is_still(bow, FPS)

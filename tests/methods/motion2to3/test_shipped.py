@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from omegaconf import DictConfig, OmegaConf
@@ -67,6 +68,13 @@ def test_a_recipe_of_another_network_takes_the_settings_of_the_released_model(na
     released = config_of(name)
     check_pipeline(cfg, released | {"sampling": released["sampling"] | {"guidance_scale": 3.0}})
     assert Path(cfg.motion.statistics) == FOLDER / name / "statistics.npz"
+
+
+@pytest.mark.parametrize("name", RELEASES)
+def test_the_number_of_features_is_that_of_the_statistics(name: str) -> None:
+    with np.load(FOLDER / name / "statistics.npz") as statistics:
+        count = statistics["mean"].size
+    assert config_of(name)["network"].get("num_features", count) == count
 
 
 def check_pipeline(cfg: DictConfig, released: dict[str, Any]) -> None:
