@@ -39,8 +39,8 @@ def prompt_remarks(text: str, encoder: TextEncoder | None, lexicon: Collection[s
         known = [w for w in words if w in lexicon or w in whole]
         if len(known) < MIN_KNOWN * len(words):
             remarks.append(
-                f"'{_short(text)}' does not look like English: {len(known)} of its {len(words)} words are known. This "
-                "model understands English alone."
+                f"'{_short(text)}' does not look like English: the model knows {len(known)} of its {len(words)} words, "
+                "and understands English alone."
             )
     if isinstance(encoder, (MiniLMTextEncoder, CLIPTextEncoder)):
         pieces = len(encoder.tokenizer(text)["input_ids"])
