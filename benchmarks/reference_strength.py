@@ -14,8 +14,8 @@ from statistics import median
 import torch
 
 from hmr4d import load_pipeline
+from hmr4d.data.action_labels import labeled_clips
 from hmr4d.data.store import MotionStore
-from hmr4d.evaluation.action_labels import labeled_clips
 from hmr4d.evaluation.action_recognition import LabeledMotion, obtain_classifier, training_for
 from hmr4d.metrics.physical import to_neutral_height
 from hmr4d.motion.canonical import align_to_floor, face_first_frame

@@ -21,9 +21,9 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.nn.utils.rnn import pad_sequence
 
+from hmr4d.data.action_labels import FEW_CLIPS, SYNONYMS, is_right, labeled_clips, mirror_labels
 from hmr4d.data.store import MotionStore
 from hmr4d.data.windows import FreeWindows
-from hmr4d.evaluation.action_labels import FEW_CLIPS, SYNONYMS, is_right, labeled_clips, mirror_labels
 from hmr4d.metrics.physical import to_neutral_height
 from hmr4d.motion.canonical import face_first_frame, mirror
 from hmr4d.motion.resampling import resample_positions

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 import yaml
 
+from hmr4d.data.action_labels import contents_of
 from hmr4d.data.store import MotionStore
-from hmr4d.evaluation.action_labels import contents_of
 from hmr4d.evaluation.action_recognition import LabeledMotion
 from hmr4d.evaluation.prompt_sets import PromptSet, spread
 from hmr4d.metrics.figure import Figure, figure

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from hmr4d.body.skeleton import SMPL22
-from hmr4d.evaluation.action_labels import SYNONYMS
+from hmr4d.data.action_labels import SYNONYMS
 from hmr4d.evaluation.action_recognition import ContentClassifier, LabeledMotion, accuracy, resample_clip
 from hmr4d.metrics.physical import physical_metrics, to_neutral_height
 from hmr4d.motion.canonical import align_to_floor

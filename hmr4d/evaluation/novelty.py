@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hmr4d.data.action_labels import clips_of, labeled_clips
 from hmr4d.data.store import MotionStore
-from hmr4d.evaluation.action_labels import clips_of, labeled_clips
 from hmr4d.evaluation.action_recognition import LabeledMotion, resample_clip
 from hmr4d.metrics.physical import to_neutral_height
 from hmr4d.motion.canonical import facing_transform, mirror

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from hmr4d.data.action_labels import clips_of, labeled_clips
 from hmr4d.data.store import MotionStore
 from hmr4d.data.windows import FreeWindows
-from hmr4d.evaluation.action_labels import clips_of, labeled_clips
 from hmr4d.evaluation.action_recognition import LabeledMotion
 from hmr4d.utils.randomness import ItemRandom, mix_seed
 from hmr4d.utils.text_files import read_yaml

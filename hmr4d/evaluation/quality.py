@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from hmr4d.data.action_labels import bandai_namco_paraphrases, clips_of, cmu_paraphrases
 from hmr4d.data.store import MotionStore
-from hmr4d.evaluation.action_labels import bandai_namco_paraphrases, clips_of, cmu_paraphrases
 from hmr4d.evaluation.action_recognition import (
     WEIGHTS_NAME,
     ContentClassifier,

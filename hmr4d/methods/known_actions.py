@@ -18,14 +18,18 @@ DOUBTFUL = 0.5  # probability below which a motion probably does not show the ac
 
 def action_list(index: ActionIndex) -> str:
     """The known actions as text, one line each, under their groups; a group of one action has one line."""
-    lines = [f"{len(index.actions)} known actions in {len(index.groups())} groups: training clips, usual seconds"]
+    lines = [
+        f"{len(index.actions)} known actions in {len(index.groups())} groups: training clips, median seconds of "
+        "the clips (10th to 90th percentile)"
+    ]
+    width = max(len(action.name) for action in index.actions) + 4
     for group, actions in index.groups().items():
         if [action.name for action in actions] != [group]:
             lines.append(group)
         for action in actions:
             name = group if action.name == group and len(actions) == 1 else f"    {action.name}"
             span = f"{action.seconds:.1f} s ({action.shortest:.1f} to {action.longest:.1f})"
-            lines.append(f"{name:<48} {action.num_clips:>4}   {span}")
+            lines.append(f"{name:<{width}} {action.num_clips:>4}   {span}")
     return "\n".join(lines) + "\n"
 
 
@@ -62,7 +66,7 @@ def describe_prompts(
                 )
         if seconds is None:
             why = "the usual duration" if known is None else f"as for {known.nearest[0][0].name} and actions like it"
-            logger.info("'%s': %.1f s, chosen (%s); --seconds names another.", prompt, duration, why)
+            logger.info("'%s': %.1f s, chosen (%s). Use --seconds for another duration.", prompt, duration, why)
         details.append(detail)
     return durations, details
 

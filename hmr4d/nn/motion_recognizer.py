@@ -17,8 +17,9 @@ import torch
 from torch import Tensor
 
 from hmr4d.body.skeleton import SMPL22
+from hmr4d.data.action_labels import mirror_labels
 from hmr4d.data.store import MotionStore
-from hmr4d.motion.canonical import align_to_floor
+from hmr4d.motion.canonical import align_to_floor, mirror
 from hmr4d.nn.action_recognizer import RecognizerTraining, fit_linear
 from hmr4d.nn.text_adapter import clip_actions
 from hmr4d.utils.progress import progress
@@ -142,7 +143,9 @@ def fit_motion_recognizer(
 ) -> MotionRecognizer | None:
     """Fits a recognizer of the groups of actions in the clips of stores, from 3D joints.
 
-    Every clip counts as a whole and with random sections of it, since generated motion may last shorter.
+    Every clip counts as a whole and with random sections of it, since generated motion may last shorter. Mirrored clips
+    count too, with the group of the other side (`mirror_labels`), since one-handed actions of CMU motion were recorded
+    with one hand only.
 
     Args:
         paths: folders of motion stores.
@@ -157,11 +160,13 @@ def fit_motion_recognizer(
         if store.skeleton.joint_names != SMPL22.joint_names:
             logger.info("%s has another skeleton than SMPL: no recognizer of motion is made.", store.path)
             return None
-        groups = clip_actions(store)
+        groups = [label and label[1] for label in clip_actions(store)]
+        known = {group for group in groups if group}
+        twins = {group: twin for group, twin in mirror_labels(sorted(known)).items() if twin in known}
         shortest, longest = (round(seconds * store.fps) for seconds in (MIN_SECONDS, MAX_SECONDS))
         for clip in progress(store.indices(split).tolist(), f"motion of {store.name}", unit="clip"):
-            label, length = groups[clip], int(store.lengths[clip])
-            if label is None or length < shortest:
+            group, length = groups[clip], int(store.lengths[clip])
+            if group is None or length < shortest:
                 continue
             joints3d = torch.tensor(store.joints3d(clip))
             sections = [(0, length)]
@@ -169,8 +174,12 @@ def fit_motion_recognizer(
                 frames = int(rng.integers(shortest, length + 1))
                 sections.append((int(rng.integers(0, length - frames + 1)), frames))
             for first, frames in sections:
-                summaries.append(motion_summary(joints3d[first : first + min(frames, longest)], store.fps))
-                labels.append(label[1])
+                section = joints3d[first : first + min(frames, longest)]
+                summaries.append(motion_summary(section, store.fps))
+                labels.append(group)
+                if group in twins:
+                    summaries.append(motion_summary(mirror(section), store.fps))
+                    labels.append(twins[group])
     names = sorted(set(labels))
     if len(names) < 2:
         return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -36,7 +37,8 @@ def write_contact_sheet(
 
     Args:
         path: file to write.
-        motions: motions to draw; lengths, rates and skeletons may differ. Their texts are the captions.
+        motions: motions to draw; lengths, rates and skeletons may differ. Their texts are the captions, with the seed
+            where several motions have the same text.
         frames_per_motion: poses per row; a shorter motion shows each frame once.
 
     Raises:
@@ -49,19 +51,22 @@ def write_contact_sheet(
     row_height = _HEADER + _CELL[1]
     sheet = Image.new("RGB", (_CELL[0] * frames_per_motion, row_height * len(motions)), PAPER)
     drawer, font = ImageDraw.Draw(sheet), load_font(15)
+    texts = Counter(motion.text for motion in motions)
     for row, motion in enumerate(motions):
         try:
             joints = motion.array()
         except ValueError as error:
             raise ValueError(f"Motion {row} ({motion.text!r}): {error}") from error
         top = row * row_height
-        line = wrap_caption(f"{row + 1}.  {motion.text}", font, sheet.width - 24, 1)[0]
+        seed = motion.provenance.seed
+        which = f"seed {seed}: " if seed is not None and texts[motion.text] > 1 else ""
+        line = wrap_caption(f"{row + 1}.  {which}{motion.text}", font, sheet.width - 24, 1)[0]
         drawer.text((12, top + 20), line, font=font, fill=INK, anchor="lm")
         for column, cell in enumerate(_cells(joints, motion.fps, motion.skeleton, frames_per_motion)):
             sheet.paste(cell, (column * _CELL[0], top + _HEADER))
     with atomic_path(path) as temporary:
         sheet.save(temporary, format="PNG")
-    log.info("Contact sheet of %d motions written to %s", len(motions), path)
+    log.info("Contact sheet of %d motion(s) written to %s", len(motions), path)
 
 
 def _cells(joints3d: NDArray[np.float32], fps: float, skeleton: Skeleton, count: int) -> list[Image.Image]:

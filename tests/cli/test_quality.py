@@ -12,12 +12,12 @@ import torch
 
 from hmr4d.camera.orbit_rigs import OrbitRig
 from hmr4d.cli import fit, generate, lift, quality
+from hmr4d.data.action_labels import FEW_CLIPS
 from hmr4d.data.importers.synthetic import import_synthetic
 from hmr4d.data.store import MotionStore
 from hmr4d.diffusion.schedule import NoiseSchedule
 from hmr4d.evaluation import quality as scored_quality
 from hmr4d.evaluation import quality_models
-from hmr4d.evaluation.action_labels import FEW_CLIPS
 from hmr4d.evaluation.action_recognition import (
     MIN_STEPS,
     ClassifierTraining,

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from hmr4d.body.skeleton import SMPL22
-from hmr4d.evaluation.action_labels import SYNONYMS, mirror_labels
+from hmr4d.data.action_labels import SYNONYMS, mirror_labels
 from hmr4d.evaluation.action_recognition import (
     ClassifierTraining,
     ContentClassifier,

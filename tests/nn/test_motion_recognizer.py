@@ -11,6 +11,7 @@ from torch import Tensor
 
 from hmr4d.data.importers.synthetic import import_synthetic
 from hmr4d.data.store import MotionStore
+from hmr4d.data.store_writer import Caption, StoreWriter
 from hmr4d.motion.canonical import mirror
 from hmr4d.motion.procedural import synthetic_joints
 from hmr4d.nn.action_index import ActionIndex, KnownAction
@@ -61,6 +62,19 @@ def test_a_recognizer_of_a_store_names_the_actions_of_other_clips(tmp_path: Path
     torch.testing.assert_close(probabilities.sum(1), torch.ones(len(other)))
     named = [recognizer.groups[i] for i in probabilities.argmax(1).tolist()]
     assert np.mean([a == b for a, b in zip(named, other.labels["content"], strict=True)]) > 0.9
+
+
+def test_an_action_recorded_with_one_hand_is_recognized_with_the_other_hand(tmp_path: Path) -> None:
+    recorded = {"drink": "raise-up-left-hand", "wash-windows": "wave-right-hand", "bow": "bow"}
+    writer = StoreWriter(tmp_path / "s", name="s", source="test", licence="none", notice="", settings={})
+    for seed in range(8):
+        for label, kind in recorded.items():
+            writer.add(f"{label}_{seed}", motion(kind, seed=seed).numpy(), split="train", labels={"content": label})
+    writer.finish(annotate=lambda clip: [Caption(clip.labels["content"], ())], mirror_text=str, tokenize=lambda _: ())
+    recognizer = fit_motion_recognizer([tmp_path / "s"], training=FAST)
+    assert recognizer is not None
+    other_hand = recognizer([mirror(motion("raise-up-left-hand", seed=9))], 20.0)[0]
+    assert other_hand[recognizer.groups.index("drink")] > 0.9
 
 
 def test_agreement_compares_the_action_of_the_prompt_with_that_of_the_motion(tmp_path: Path) -> None:

@@ -1,7 +1,10 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from PIL import Image
 
+from hmr4d.motion.motion import Provenance
 from hmr4d.visualization.contact_sheet import write_contact_sheet
 from hmr4d.visualization.pixels import drawable, load_font
 from tests.motions import as_motion
@@ -44,3 +47,13 @@ def test_captions_have_no_boxes(tmp_path, walk):
         write_contact_sheet(tmp_path / f"{number}.png", [as_motion(walk[:3], text=text)], frames_per_motion=1)
         sheets.append((tmp_path / f"{number}.png").read_bytes())
     assert sheets[0] == sheets[1]
+
+
+def test_motions_of_the_same_text_are_told_apart_by_their_seeds(tmp_path, walk):
+    def sheet(*seeds: int) -> bytes:
+        motions = [replace(as_motion(walk[:3], text="a walk"), provenance=Provenance(seed=seed)) for seed in seeds]
+        write_contact_sheet(tmp_path / "s.png", motions, frames_per_motion=1)
+        return (tmp_path / "s.png").read_bytes()
+
+    assert sheet(3) == sheet(4)
+    assert sheet(3, 4) != sheet(3, 5)

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
+from hmr4d.data.action_labels import labeled_clips
 from hmr4d.data.store import MotionStore
 from hmr4d.engine.compose import load_config
 from hmr4d.engine.run import finished_steps
 from hmr4d.engine.run import run as run_configuration
-from hmr4d.evaluation.action_labels import labeled_clips
 from hmr4d.evaluation.action_recognition import LabeledMotion
 from hmr4d.evaluation.prompt_sets import PromptSet, caption_set, spread
 from hmr4d.evaluation.quality_models import Draw, generate, load_checkpoint

@@ -15,8 +15,8 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor
 
+from hmr4d.data.action_labels import labeled_clips
 from hmr4d.data.store import MotionStore
-from hmr4d.evaluation.action_labels import labeled_clips
 from hmr4d.evaluation.action_recognition import (
     WEIGHTS_NAME,
     ClassifierTraining,
