@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -96,6 +96,7 @@ class MotionViews(Dataset[dict[str, Any]]):
         is_notext: replace every caption by "".
         seed: seed of items requested only by index, as in evaluation.
         balance_label: label of the store, such as "content", whose values are balanced first; see `balance_weights`.
+        emphasis: label value, such as an action -> how many times as often its clips are drawn in weighted draws.
     """
 
     def __init__(
@@ -115,11 +116,12 @@ class MotionViews(Dataset[dict[str, Any]]):
         seed: int = 0,
         text_builder: Callable[[], CaptionEncoder] | None = None,
         balance_label: str | None = None,
+        emphasis: Mapping[str, float] | None = None,
     ) -> None:
         self.store = store if isinstance(store, MotionStore) else MotionStore.open(store)
         self.cameras, self.framing, self.rules = cameras, framing, rules
         self.fps, self.canonical, self.mirror_prob, self.seed = fps, canonical, mirror_prob, seed
-        self.is_notext, self.balance_label = is_notext, balance_label
+        self.is_notext, self.balance_label, self.emphasis = is_notext, balance_label, dict(emphasis or {})
         self.windows = (
             None if windows is None else replace(windows)
         )  # it caches the loops of the clips of this data set
@@ -144,9 +146,20 @@ class MotionViews(Dataset[dict[str, Any]]):
         """(N,) sampling weights: each cell of equal labels gets its size to the power, divided among its examples.
 
         power 1 samples examples evenly, 0 samples cells evenly. With `balance_label`, each value of that label gets
-        its number of examples to the power, and its cells share that among themselves by the same rule.
+        its number of examples to the power, and its cells share that among themselves by the same rule. `emphasis`
+        multiplies the result.
         """
-        return cell_weights(self.store, [example.clip for example in self.examples], power, self.balance_label)
+        clips = np.asarray([example.clip for example in self.examples])
+        weights = cell_weights(self.store, clips, power, self.balance_label)
+        for value, factor in self.emphasis.items():
+            chosen = np.any([np.asarray(values)[clips] == value for values in self.store.labels.values()], axis=0)
+            if factor <= 0 or not chosen.any():
+                raise ValueError(
+                    f"data.train.emphasis has '{value}: {factor}'. Give a factor above 0 and a label value of the "
+                    f"training clips of {self.store.path}, such as an action."
+                )
+            weights = np.where(chosen, factor * weights, weights)
+        return weights / weights.sum()
 
     def __getitem__(self, index: int | tuple[int, int]) -> dict[str, Any]:
         """Item by index, or by (index, seed) for the training sampler."""

@@ -262,7 +262,7 @@ class AdapterTraining:
     groups_per_batch: int = 48
     captions_per_group: int = 8
     temperature: float = 0.1
-    group_weight: float = 0.2
+    group_weight: float = 0.0
     noise: float = 0.1
     sameness: float = 0.1
     learning_rate: float = 1e-3

@@ -229,6 +229,13 @@ def test_balance_of_an_unknown_label_names_the_known_ones(store: MotionStore) ->
         views(store, balance_label="mood").balance_weights(0.5)
 
 
+def test_emphasis_multiplies_the_draws_of_a_label_value(store: MotionStore) -> None:
+    assert views(store, emphasis={"wild": 3}).balance_weights(1.0) == pytest.approx([1 / 5, 1 / 5, 3 / 5])
+    for wrong in ({"unknown": 2}, {"wild": 0}):
+        with pytest.raises(ValueError, match=r"Give a factor above 0 and a label value of the training clips"):
+            views(store, emphasis=wrong).balance_weights(1.0)
+
+
 def test_resampling_is_linear_and_keeps_the_ends() -> None:
     time = torch.arange(10.0)[:, None, None] * torch.ones(1, 22, 3)
     dense = resample_linear(time, 1.5)
