@@ -2,8 +2,7 @@
 
 For a sentence encoder, "he heads down the sidewalk" is more similar to other sentences about sidewalks than to "a
 person walks". The adapter is trained by supervised contrast (Khosla et al. 2020, arXiv 2004.11362) on the captions of
-motion stores: captions of one action attract each other, captions of one group of actions attract weakly, all others
-repel.
+motion stores: captions of one action attract each other, all others repel.
 """
 
 from __future__ import annotations
@@ -251,7 +250,6 @@ class AdapterTraining:
         groups_per_batch, captions_per_group: composition of a batch; groups, and actions within a group, are drawn
             uniformly.
         temperature: temperature of the contrastive loss.
-        group_weight: weight of pairs within a group, relative to 1 within an action.
         noise: standard deviation of noise on the pooled vectors, relative to theirs.
         sameness: see `caption_votes`, which determines the probability of captions.
         learning_rate, weight_decay: options of AdamW with warm-up and cosine decay.
@@ -262,7 +260,6 @@ class AdapterTraining:
     groups_per_batch: int = 48
     captions_per_group: int = 8
     temperature: float = 0.1
-    group_weight: float = 0.0
     noise: float = 0.1
     sameness: float = 0.1
     learning_rate: float = 1e-3
@@ -305,7 +302,7 @@ def fit_text_adapter(
         for _ in progress(range(training.steps), "text adapter", unit="step"):
             rows = _draw(members, drawn, training)
             noise = training.noise * adapter.scale * torch.randn(len(rows), captions.pooled.shape[1])
-            pull = _attraction(actions[rows], groups[rows], sides[rows], training.group_weight)
+            pull = _attraction(actions[rows], sides[rows])
             loss = contrast_loss(adapter(captions.pooled[rows] + noise), pull, training.temperature)
             optimizer.zero_grad()
             loss.backward()
@@ -396,8 +393,6 @@ def _draw(members: list[Tensor], votes: list[Tensor], training: AdapterTraining)
     return torch.cat([members[k][torch.multinomial(votes[k], each, replacement=True)] for k in chosen])
 
 
-def _attraction(actions: Tensor, groups: Tensor, sides: Tensor, group_weight: float) -> Tensor:
-    """Weights (B, B): 1 within an action, `group_weight` within a group, 0 otherwise and between opposite sides."""
-    same_action, same_group = (x[:, None] == x[None] for x in (actions, groups))
-    pull = torch.where(same_action, 1.0, group_weight * same_group)
-    return pull * (sides[:, None] * sides[None] >= 0)
+def _attraction(actions: Tensor, sides: Tensor) -> Tensor:
+    """(B, B) 1 for pairs of one action that do not mention opposite sides, else 0."""
+    return ((actions[:, None] == actions[None]) & (sides[:, None] * sides[None] >= 0)).float()
