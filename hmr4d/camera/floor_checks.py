@@ -63,7 +63,8 @@ def check_on_floor(track: KeypointTrack, camera: CameraFile, foot_heights: Mappi
         return
     if STATURES[0] <= stature <= STATURES[1]:
         logger.info(
-            "Person %s looks %.1f m tall over this floor. Where that is wrong, distances are off by as much.",
+            "Person %s looks %.1f m tall over this floor. If that is wrong, all distances are wrong by the same "
+            "factor: correct height, pitch, focal length or size in the camera file (--stature tells by how much).",
             track.person,
             stature,
         )

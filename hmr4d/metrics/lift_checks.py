@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from scipy.ndimage import gaussian_filter1d
@@ -64,8 +64,9 @@ ADVICE: Mapping[str, str] = {
     "very rough.",
     "stature": "the person is {factor:.2f} times as tall or as small as most people are: check height, pitch, focal "
     "length and size in the camera file.",
-    "given_stature": "the person looks {factor:.2f} times as tall or as small as given (--stature), and distances are "
-    "wrong by the same factor: check height, pitch, focal length and size in the camera file.",
+    "given_stature": "the person looks {tall:.2f} m tall, and --stature says {given:.2f} m, so all distances are wrong "
+    "by this factor. If only the height of the camera is wrong, it is {right_height:.2f} m instead of {height:.2f} m. "
+    "Otherwise check pitch, focal length and size in the camera file.",
     "stature_change": "the person looks {value:.0%} less or more tall far away than near by: check pitch, height and "
     "focal length in the camera file.",
     "sliding": "the feet slide over the floor with the body, without steps: does the camera move or turn?",
@@ -84,10 +85,12 @@ class LiftCheck:
     Attributes:
         name: key of LIMITS.
         value: measured value; NaN if it could not be measured.
+        told: further numbers of its advice by name.
     """
 
     name: str
     value: float
+    told: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def limit(self) -> float:
@@ -100,7 +103,7 @@ class LiftCheck:
     @property
     def advice(self) -> str:
         """The likely cause of a failed check."""
-        return ADVICE[self.name].format(value=self.value, factor=math.exp(min(self.value, 10.0)))
+        return ADVICE[self.name].format(value=self.value, factor=math.exp(min(self.value, 10.0)), **self.told)
 
 
 def check_lift(
@@ -143,7 +146,8 @@ def check_lift(
         "sides": _exchanged_sides(joints3d.double(), fps, skeleton, camera),
         **_place_in_picture(pixels, seen, camera.size[0]),
     }
-    return tuple(LiftCheck(name, values[name]) for name in LIMITS)
+    told = {} if stature is None else {"given_stature": _statures(tall[:, 0], stature, float(camera.centers[0, 1]))}
+    return tuple(LiftCheck(name, values[name], told.get(name, {})) for name in LIMITS)
 
 
 def doubts(checks: Sequence[LiftCheck]) -> list[LiftCheck]:
@@ -222,6 +226,14 @@ def _off_stature(tall: Tensor, usual: tuple[float, float] = USUAL) -> float:
         return math.nan
     stature = float(tall.quantile(UPRIGHT))
     return max(math.log(usual[0] / max(stature, 1e-3)), math.log(stature / usual[1]), 0.0) if stature > 0 else math.inf
+
+
+def _statures(tall: Tensor, given: float, height: float) -> dict[str, float]:
+    """Meters: the height of a person that is seen and the given one, and the height of the camera as it is and as the
+    given height demands, since the whole scene scales with it."""
+    seen = float(tall.quantile(UPRIGHT)) if len(tall) else math.nan
+    right_height = height * given / seen if seen > 0 else math.nan
+    return {"tall": seen, "given": given, "height": height, "right_height": right_height}
 
 
 def _stature_change(heights: Tensor, away: Tensor) -> float:
