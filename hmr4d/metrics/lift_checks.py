@@ -65,8 +65,8 @@ ADVICE: Mapping[str, str] = {
     "stature": "the person is {factor:.2f} times as tall or as small as most people are: check height, pitch, focal "
     "length and size in the camera file.",
     "given_stature": "the person looks {tall:.2f} m tall, and --stature says {given:.2f} m, so all distances are wrong "
-    "by this factor. If only the height of the camera is wrong, it is {right_height:.2f} m instead of {height:.2f} m. "
-    "Otherwise check pitch, focal length and size in the camera file.",
+    "by a factor of {factor:.2f}. If only the height of the camera is wrong, it is {right_height:.2f} m instead of "
+    "{height:.2f} m. Otherwise check pitch, focal length and size in the camera file.",
     "stature_change": "the person looks {value:.0%} less or more tall far away than near by: check pitch, height and "
     "focal length in the camera file.",
     "sliding": "the feet slide over the floor with the body, without steps: does the camera move or turn?",

@@ -144,8 +144,8 @@ def fit_motion_recognizer(
     """Fits a recognizer of the groups of actions in the clips of stores, from 3D joints.
 
     Every clip counts as a whole and with random sections of it, since generated motion may last shorter. Mirrored clips
-    count too, with the group of the other side (`mirror_labels`), since one-handed actions of CMU motion were recorded
-    with one hand only.
+    count too, with the group of the other side, if `mirror_labels` knows it: one-handed actions of CMU motion were
+    recorded with one hand only.
 
     Args:
         paths: folders of motion stores.

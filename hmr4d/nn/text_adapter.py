@@ -2,7 +2,8 @@
 
 For a sentence encoder, "he heads down the sidewalk" is more similar to other sentences about sidewalks than to "a
 person walks". The adapter is trained by supervised contrast (Khosla et al. 2020, arXiv 2004.11362) on the captions of
-motion stores: captions of one action attract each other, all others repel.
+motion stores: captions of one action attract each other; all others repel each other, and so do captions of one action
+that name opposite sides.
 """
 
 from __future__ import annotations

@@ -110,11 +110,11 @@ def test_a_given_stature_reveals_a_wrong_scale(given: float, doubts: list[str]) 
 
 def test_the_advice_on_a_given_stature_says_what_was_seen_and_the_height_of_the_camera_that_fits() -> None:
     joints3d, heights = motion(), (parts(torch.full((FRAMES,), 2.0)), torch.linspace(5, 7, FRAMES))
-    told = {"rest_joints": REST, "heights": heights, "stature": 1.6}
+    told = {"rest_joints": REST, "heights": heights, "stature": 1.5}
     checks = check_lift(as_motion(joints3d, fps=FPS), seen(joints3d), torch.ones(FRAMES, 22), camera(), **told)
     advice = next(check.advice for check in checks if check.name == "given_stature")
-    assert "looks 2.00 m tall, and --stature says 1.60 m" in advice
-    assert "it is 1.28 m instead of 1.60 m" in advice  # the camera's 1.6 m times 1.6 / 2
+    assert "looks 2.00 m tall, and --stature says 1.50 m" in advice
+    assert "it is 1.20 m instead of 1.60 m" in advice  # the camera's 1.6 m times 1.5 / 2
 
 
 def test_people_who_grow_on_their_way_are_rated_doubtful() -> None:

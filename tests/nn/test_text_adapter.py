@@ -17,6 +17,7 @@ from hmr4d.nn.text_adapter import (
     AdapterTraining,
     LabeledCaptions,
     TextAdapter,
+    _attraction,
     contrast_loss,
     fit_text_adapter,
     read_captions,
@@ -119,6 +120,11 @@ def test_opposite_sides_of_one_action_move_apart() -> None:
     unit = normalize(fit_text_adapter(known, FAST, dim=24)(asked.pooled), dim=-1)
     left, right = unit[sides == 1], unit[sides == -1]
     assert float((left @ right.T).mean()) < float((left @ left.T).mean()) - 0.2
+
+
+def test_captions_attract_those_of_their_action_that_do_not_name_the_other_side() -> None:
+    attraction = _attraction(torch.tensor([0, 0, 0, 1]), torch.tensor([0, 1, -1, 0]))
+    assert attraction.tolist() == [[1, 1, 1, 0], [1, 1, 0, 0], [1, 0, 1, 0], [0, 0, 0, 1]]
 
 
 def test_rotation_brings_one_training_to_the_directions_of_another() -> None:

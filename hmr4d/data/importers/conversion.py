@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 _BATCH_BYTES = 2 << 20  # file content sent to a worker at once
 
 RETARGETS = ("none", "smpl_mean")
-# Share of frames with toes behind ankles that is doubted. None of 908 clips of CMU has a larger one than 0.45; with
+# Share of frames with toes behind ankles that is doubted. None of 908 pieces of CMU has a larger one than 0.45; with
 # their sides exchanged 98 % have.
 BACKWARD_SHARE = 0.7
 
