@@ -226,7 +226,9 @@ class MotionViews(Dataset[dict[str, Any]]):
         return row
 
 
-def cell_weights(store: ClipStore, clips: Sequence[int], power: float, balance_label: str | None = None) -> np.ndarray:
+def cell_weights(
+    store: ClipStore, clips: Sequence[int] | np.ndarray, power: float, balance_label: str | None = None
+) -> np.ndarray:
     """(N,) sampling weights of examples from `clips` (N,): see `MotionViews.balance_weights`.
 
     Raises:
