@@ -1,4 +1,4 @@
-"""Labels of real motion for the action-recognition classifier: equivalent labels, and labels of mirrored clips."""
+"""Labels of real motion for the recognition of actions: equivalent labels, and labels of mirrored clips."""
 
 from __future__ import annotations
 

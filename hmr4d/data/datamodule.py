@@ -130,6 +130,11 @@ class MotionDataModule(pl.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Any]:
         dataset = self.dataset("train")
+        if self.balance_power is None and getattr(dataset, "emphasis", None):
+            raise ValueError(
+                "data.train.emphasis has no effect without data.balance_power. Set that, for example to 1, "
+                "or remove the emphasis."
+            )
         rank, world_size = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
         batches = SeededBatches(
             np.array([dataset.num_frames(i) for i in range(len(dataset))]),

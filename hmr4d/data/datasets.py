@@ -97,7 +97,7 @@ class MotionViews(Dataset[dict[str, Any]]):
         seed: seed of items requested only by index, as in evaluation.
         balance_label: label of the store, such as "content", whose values are balanced first; see `balance_weights`.
         emphasis: label value, such as an action -> how many times as often its clips are drawn; factors of several
-            values of one clip multiply. It needs a `balance_power`.
+            values of one clip multiply. A training without `balance_power` refuses it.
     """
 
     def __init__(

@@ -30,7 +30,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def views(folder: Path, split: str) -> MotionViews:
+def views(folder: Path, split: str, **changes: Any) -> MotionViews:
     return MotionViews(
         str(folder),
         split,
@@ -40,6 +40,7 @@ def views(folder: Path, split: str) -> MotionViews:
         fps=20.0,
         mirror_prob=0.5,
         text_encoder="hash",
+        **changes,
     )
 
 
@@ -83,6 +84,12 @@ def test_sizes_follow_the_settings(folder: Path) -> None:
     batches = list(loader)
     assert len(loader) == len(batches) == 7
     assert all(batch["joints2d"].shape == (4, 4, 64, 22, 2) for batch in batches)
+
+
+def test_an_emphasis_that_would_have_no_effect_is_refused(folder: Path) -> None:
+    train = partial(views, folder, "train", emphasis={"walk": 2.0})
+    with pytest.raises(ValueError, match=r"emphasis has no effect without data\.balance_power"):
+        module(folder, train=train).train_dataloader()
 
 
 def test_datasets_are_built_when_needed() -> None:
