@@ -62,8 +62,8 @@ ADVICE: Mapping[str, str] = {
     "shaking": "the motion shakes with {value:.0f} m/s^2: the keypoints are very rough, or the frame rate is wrong.",
     "trembling": "the person's size in the picture trembles by {value:.0%} from frame to frame: the keypoints are "
     "very rough.",
-    "stature": "the person is {factor:.2f} times as tall or as small as most people are: check height, pitch, focal "
-    "length and size in the camera file.",
+    "stature": "the person looks {tall:.2f} m tall, which few people are: check height, pitch, focal length and size "
+    "in the camera file, and give the true body height with --stature.",
     "given_stature": "the person looks {tall:.2f} m tall, and --stature says {given:.2f} m, so all distances are wrong "
     "by a factor of {factor:.2f}. If only the height of the camera is wrong, it is {right_height:.2f} m instead of "
     "{height:.2f} m. Otherwise check pitch, focal length and size in the camera file.",
@@ -146,7 +146,9 @@ def check_lift(
         "sides": _exchanged_sides(joints3d.double(), fps, skeleton, camera),
         **_place_in_picture(pixels, seen, camera.size[0]),
     }
-    told = {} if stature is None else {"given_stature": _statures(tall[:, 0], stature, float(camera.centers[0, 1]))}
+    told: dict[str, dict[str, float]] = {"stature": {"tall": _seen_stature(tall[:, 0])}}
+    if stature is not None:
+        told["given_stature"] = _statures(tall[:, 0], stature, float(camera.centers[0, 1]))
     return tuple(LiftCheck(name, values[name], told.get(name, {})) for name in LIMITS)
 
 
@@ -224,14 +226,19 @@ def _off_stature(tall: Tensor, usual: tuple[float, float] = USUAL) -> float:
     """|log| of the stature against usual ones: 0 between the two."""
     if len(tall) < ENOUGH:
         return math.nan
-    stature = float(tall.quantile(UPRIGHT))
+    stature = _seen_stature(tall)
     return max(math.log(usual[0] / max(stature, 1e-3)), math.log(stature / usual[1]), 0.0) if stature > 0 else math.inf
+
+
+def _seen_stature(tall: Tensor) -> float:
+    """Meters: the height of a person that is seen; NaN without a frame."""
+    return float(tall.quantile(UPRIGHT)) if len(tall) else math.nan
 
 
 def _statures(tall: Tensor, given: float, height: float) -> dict[str, float]:
     """Meters: the height of a person that is seen and the given one, and the height of the camera as it is and as the
     given height demands, since the whole scene scales with it."""
-    seen = float(tall.quantile(UPRIGHT)) if len(tall) else math.nan
+    seen = _seen_stature(tall)
     right_height = height * given / seen if seen > 0 else math.nan
     return {"tall": seen, "given": given, "height": height, "right_height": right_height}
 

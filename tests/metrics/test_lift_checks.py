@@ -100,6 +100,16 @@ def test_dwarfs_and_giants_are_doubted(stature: float) -> None:
     joints3d = motion()
     heights = parts(torch.full((FRAMES,), stature)), torch.linspace(5, 7, FRAMES)
     assert doubted(joints3d, seen(joints3d), heights=heights) == ["stature"]
+    checks = check_lift(
+        as_motion(joints3d, fps=FPS),
+        seen(joints3d),
+        torch.ones(FRAMES, 22),
+        camera(),
+        rest_joints=REST,
+        heights=heights,
+    )
+    advice = next(check.advice for check in checks if check.name == "stature")
+    assert f"the person looks {stature:.2f} m tall" in advice
 
 
 @pytest.mark.parametrize(("given", "doubts"), [(1.75, []), (1.5, ["given_stature"]), (1.95, ["given_stature"])])
