@@ -21,6 +21,7 @@ import numpy as np
 from hmr4d.curation.run import curate
 from hmr4d.curation.stages import Settings
 from hmr4d.utils.files import write_json
+from hmr4d.utils.places import outputs_folder
 
 STANDING = np.array(
     [(0, 0.08), (0.02, 0.06), (-0.02, 0.06), (0.05, 0.07), (-0.05, 0.07), (0.12, 0.2), (-0.12, 0.2), (0.15, 0.35),
@@ -60,7 +61,7 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=2000)
     parser.add_argument("--format", choices=("npz", "json"), default="npz")
     parser.add_argument("--jobs", type=int, default=1)
-    parser.add_argument("--out", type=Path, default=Path("outputs/benchmarks/curation"))
+    parser.add_argument("--out", type=Path, default=outputs_folder() / "benchmarks" / "curation")
     args = parser.parse_args()
     shutil.rmtree(args.out, ignore_errors=True)
     root, rng = args.out / "files", np.random.default_rng(0)

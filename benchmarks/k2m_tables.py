@@ -27,6 +27,7 @@ from hmr4d.engine.run import run
 from hmr4d.evaluation.quality_report import cell, table
 from hmr4d.methods.k2m.losses import LossWeights
 from hmr4d.utils.files import write_json, write_text
+from hmr4d.utils.places import outputs_folder
 
 LOSS_NAMES = [name for name, _ in LossWeights().items() if name not in ("rvq", "rec")]
 LOSSES = {"full": [], **{f"without {name}": [f"pipeline.training.weights.{name}=0"] for name in LOSS_NAMES}}
@@ -165,7 +166,7 @@ def parser() -> argparse.ArgumentParser:
         command.add_argument("--keypoint-store", type=Path, required=name != "models")
         command.add_argument("--keypoint-evaluator", help="name or folder of an evaluator of 2D keypoints")
         command.add_argument("--limit", type=int, help="clips that are scored, evenly spread")
-        command.add_argument("--out", type=Path, default=Path("outputs/k2m_tables") / name)
+        command.add_argument("--out", type=Path, default=outputs_folder() / "k2m_tables" / name)
         if name == "models":
             command.add_argument("--weights", nargs="+", required=True, help="released models: names or folders")
             command.add_argument("--store", type=Path, required=True, help="3D motion with the captions")

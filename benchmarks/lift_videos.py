@@ -44,6 +44,7 @@ from hmr4d.lifting.person import lift_track
 from hmr4d.lifting.request import LiftRequest
 from hmr4d.methods.defaults import LIFTING_MODEL
 from hmr4d.metrics.pose_errors import abs_mpjpe, mpjpe, pa_mpjpe
+from hmr4d.utils.places import outputs_folder
 
 _PIXEL = 64.0  # units of the calibration file in a pixel
 _FARTHEST = 45.0  # pixels in the median by which rays of one person may pass each other
@@ -193,7 +194,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     known.add_argument("--method", nargs="+", default=["model"], help="as of hmr4d lift")
     known.add_argument("--model", nargs="+", default=[], help="released models for the method 'model'")
     known.add_argument("--detector", choices=MODELS, default=MODELS[0])
-    known.add_argument("--keypoints", type=Path, default=Path("outputs/lift_videos"), help="where they are kept")
+    known.add_argument("--keypoints", type=Path, default=outputs_folder() / "lift_videos", help="where they are kept")
     known.add_argument("--json", type=Path, help="file to write")
     args = known.parse_args(argv)
     logging.basicConfig(level=logging.WARNING)

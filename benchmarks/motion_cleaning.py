@@ -26,6 +26,7 @@ from hmr4d.methods.motion2to3.pipeline import Motion2to3Pipeline
 from hmr4d.metrics.physical import physical_metrics
 from hmr4d.motion.canonical import align_to_floor
 from hmr4d.motion.cleaning import clean_motion
+from hmr4d.utils.places import outputs_folder
 
 COLUMNS = ("foot_skating", "jitter", "bone_length_variation", "root_speed", "floor_clearance")
 DRIFT = (0.15, 0.03, -0.1)  # meters per second
@@ -76,7 +77,7 @@ def main() -> None:
     parser.add_argument("--weights", help="a released model, such as motion2to3-everyday")
     parser.add_argument("--contents", nargs="+", default=["walk", "walk-turn-left", "run", "wave-both-hands"])
     parser.add_argument("--clips", type=int, default=12, help="of each content at most")
-    parser.add_argument("--out", type=Path, default=Path("outputs/motion_cleaning.json"))
+    parser.add_argument("--out", type=Path, default=outputs_folder() / "motion_cleaning.json")
     args = parser.parse_args()
     store = MotionStore(args.store)
     model = load_pipeline(args.weights) if args.weights else None
