@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from pathlib import Path
 
@@ -33,6 +34,17 @@ def test_clips_keep_split_captions_and_length(tmp_path: Path) -> None:
     pairs = [clip for clip, name in enumerate(both.names) if name.startswith("pair/")]
     assert pairs and all(both.splits[clip] == "train" for clip in pairs)
     assert all(both.labels["content"][clip] == "" for clip in pairs)
+
+
+def test_the_clips_of_one_store_are_a_split(tmp_path: Path) -> None:
+    for name, seed in (("one", 1), ("two", 2)):
+        info = import_synthetic(tmp_path / name, num_clips=24, seed=seed).path / "store.json"
+        info.write_text(json.dumps({**json.loads(info.read_text()), "name": name}))
+    both = MotionStore.open(join_stores([tmp_path / "one", tmp_path / "two"], tmp_path / "all", pairs=4).path)
+    for split in ("train", "test"):
+        found = [both.names[clip] for name in ("one", "two") for clip in both.indices(f"{split}_{name}")]
+        assert sorted(found) == sorted(both.names[i] for i in both.indices(split) if both.labels["content"][i])
+        assert all(both.names[clip].startswith("two/") for clip in both.indices(f"{split}_two"))
 
 
 def test_bodies_get_the_same_bones(tmp_path: Path) -> None:

@@ -54,9 +54,9 @@ def join_stores(
 ) -> StoreSummary:
     """Writes the clips of several stores, and pairs of them, into one store.
 
-    Clips keep split, labels and captions; their names get the name of their store in front. A pair joins two short
-    train clips where the last pose of one is near the first pose of the other. Its sentences name both actions, and it
-    has no labels.
+    Clips keep split, labels and captions; their names get the name of their store in front. The clips of one store also
+    have splits of their own, such as `test_cmu`. A pair joins two short train clips where the last pose of one is near
+    the first pose of the other. Its sentences name both actions, and it has no labels.
 
     Args:
         paths: folders of stores of one rate and skeleton.
@@ -117,7 +117,21 @@ def join_stores(
         captions[pair_name] = pair_captions(captions[first], captions[second], rng)
         if not writer.is_done(pair_name):
             writer.add(pair_name, append_piece(joints_a, joints_b, writer.fps), split="train")
-    return writer.finish(annotate=lambda clip: captions[clip.name], mirror_text=mirror_text, tokenize=pos_tokens)
+    return writer.finish(
+        annotate=lambda clip: captions[clip.name],
+        mirror_text=mirror_text,
+        tokenize=pos_tokens,
+        split_lists=_splits_by_store(stores),
+    )
+
+
+def _splits_by_store(stores: Sequence[MotionStore]) -> dict[str, list[str]]:
+    """Split of the joined store, such as `test_cmu` -> names of its clips in the joined store."""
+    lists: dict[str, list[str]] = {}
+    for store, clip in _clips(stores):
+        if store.splits[clip]:
+            lists.setdefault(f"{store.splits[clip]}_{store.name}", []).append(f"{store.name}/{store.names[clip]}")
+    return lists
 
 
 def _clips(stores: Sequence[MotionStore]) -> Iterator[tuple[MotionStore, int]]:
