@@ -96,7 +96,7 @@ def main() -> None:
     args = known.parse_args()
     store = MotionStore.open(args.store)
     model: Any = load_pipeline(args.weights)
-    model.sampling = replace(model.sampling, smooth=False, rigid_bones=False, plant_feet=False)
+    model.sampling = replace(model.sampling, max_draws=1, smooth=False, rigid_bones=False, plant_feet=False)
     prompts = caption_set(store, args.split, (model.min_seconds, model.max_seconds), args.limit)
     real = real_motion(store, args.split, prompts).clips
     groups = [group_of(content) for content in prompts.contents]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -37,6 +38,7 @@ def main() -> None:
     args = known.parse_args()
     torch.set_num_threads(1)
     store, model = MotionStore.open(args.store), load_model(args.weights, torch.device("cpu")).sampler
+    model.sampling = replace(model.sampling, max_draws=1)
     folder = args.classifier or outputs_folder() / "content_classifier" / store.name
     classifier, _ = obtain_classifier(folder, store, training_for(store))
     prompts = caption_set(store, args.split, (model.min_seconds, model.max_seconds), args.limit)

@@ -139,7 +139,7 @@ def check_lift(
         "jumps": _jumps(pixels, seen, diagonal, fps),
         "shaking": _shaking(joints3d.double(), fps),
         "trembling": _trembling(pixels, seen, fps),
-        "stature": _off_stature(tall[:, 0]),
+        "stature": _off_stature(tall[:, 0]) if stature is None else math.nan,
         "given_stature": math.nan if stature is None else _off_stature(tall[:, 0], (stature, stature)),
         "stature_change": _stature_change(tall, away),
         "sliding": _sliding(pixels, seen, distance / camera.K4[0, :2].mean(), fps, skeleton),
@@ -231,8 +231,8 @@ def _off_stature(tall: Tensor, usual: tuple[float, float] = USUAL) -> float:
 
 
 def _seen_stature(tall: Tensor) -> float:
-    """Meters: the height of a person that is seen; NaN without a frame."""
-    return float(tall.quantile(UPRIGHT)) if len(tall) else math.nan
+    """Meters: the height of a person that is seen, 0 for one below the floor; NaN without a frame."""
+    return max(float(tall.quantile(UPRIGHT)), 0.0) if len(tall) else math.nan
 
 
 def _statures(tall: Tensor, given: float, height: float) -> dict[str, float]:

@@ -1,9 +1,9 @@
 """Captions: truth of left and right, variety, mirroring, tokens, and the held-out prompts."""
 
 import re
-import time
 from importlib import resources
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 import yaml
@@ -14,6 +14,7 @@ from hmr4d.data.importers.bandai_namco import DEFAULT_CAPTIONS_PER_CELL
 from hmr4d.data.importers.cmu_captions import read_cmu_captions
 from hmr4d.data.mirrored_text import mirror_text
 from hmr4d.data.part_of_speech import pos_tokens
+from hmr4d.evaluation.prompt_sets import read_prompts
 
 SIDES = {
     "walk-left": "left",
@@ -277,13 +278,6 @@ def test_pos_tokens_follow_the_humanml3d_manner():
     assert pos_tokens("") == []
 
 
-def test_all_cells_are_fast():
-    start = time.process_time()
-    for content, style in CELLS[:173]:
-        caption_pool(content, style, 48, 11)
-    assert time.process_time() - start < 2.0  # of the processor; about 0.2 s
-
-
 @pytest.fixture(scope="module")
 def held_out():
     text = resources.files("hmr4d.data").joinpath("resources", "bandai_namco_paraphrases.yaml").read_text("utf-8")
@@ -295,6 +289,12 @@ def test_held_out_prompts_cover_all_contents_once(held_out):
     prompts = [normalized(prompt) for group in held_out.values() for prompt in group]
     assert all(len(group) == 8 for group in held_out.values())
     assert len(set(prompts)) == len(prompts)
+
+
+def test_blind_sentences_cover_all_contents_twice():
+    sentences = read_prompts(Path(__file__).resolve().parents[2] / "benchmarks" / "blind_sentences.yaml")
+    assert set(sentences) == set(content_names())
+    assert all(len(set(group)) == 2 for group in sentences.values())
 
 
 def test_held_out_prompts_keep_their_side(held_out):

@@ -118,6 +118,13 @@ def test_a_given_stature_reveals_a_wrong_scale(given: float, doubts: list[str]) 
     assert doubted(joints3d, seen(joints3d), stature=given) == doubts
 
 
+def test_a_given_stature_replaces_the_usual_ones() -> None:
+    joints3d = motion()
+    heights = parts(torch.full((FRAMES,), 2.2)), torch.linspace(5, 7, FRAMES)
+    assert doubted(joints3d, seen(joints3d), heights=heights, stature=1.75) == ["given_stature"]
+    assert doubted(joints3d, seen(joints3d), heights=heights, stature=2.2) == []
+
+
 def test_the_advice_on_a_given_stature_says_what_was_seen_and_the_height_of_the_camera_that_fits() -> None:
     joints3d, heights = motion(), (parts(torch.full((FRAMES,), 2.0)), torch.linspace(5, 7, FRAMES))
     told = {"rest_joints": REST, "heights": heights, "stature": 1.5}

@@ -1,5 +1,6 @@
 """The models that ship: whole, described, and the same through every door."""
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -44,8 +45,17 @@ def test_card_and_configuration_describe_the_model(name: str) -> None:
     credits = [DATA[part] for part in config["joint_convention"].split("+") if part != MEAN_BONES]
     assert credits and all(credit in card for credit in credits)
     assert f"| licence | {config['about']['licence']}: see below |" in card
-    assert config["about"]["steps"] > 0
+    assert f"| steps | {config['about']['steps']} |" in card
+    weights = hashlib.sha256((FOLDER / name / "model.safetensors").read_bytes()).hexdigest()
+    assert f"| weights sha256 | `{weights}` |" in card
     assert config["about"]["commands"]
+
+
+@pytest.mark.parametrize("name", RELEASES)
+def test_a_seated_person_gets_up(name: str) -> None:
+    motion = load_pipeline(name).sample(["he stands up"], seconds=3.0, seed=0)[0]
+    height = motion.joints3d[:, 0, 1]
+    assert height[0] < 0.7 and height[-1] > 0.8, f"the root goes from {height[0]:.2f} to {height[-1]:.2f} m"
 
 
 @pytest.mark.parametrize("name", RELEASES)
