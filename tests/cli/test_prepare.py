@@ -91,6 +91,7 @@ def test_a_text_adapter_is_learned_from_stores_and_measured_on_prompts(tmp_path,
     assert index.check is not None
     adapter = str(tmp_path / "words" / "text_adapter.safetensors")
     again = ["text-adapter", "--store", *stores, "--encoder", "hash", "--adapter", adapter, "--folds", "0"]
+    again += ["--steps", "10"]  # of the recognizers; the prototypes follow from the adapter
     assert main([*again, "--out", str(tmp_path / "again")]) == 0
     assert torch.allclose(load_actions(tmp_path / "again").prototypes, index.prototypes, atol=2e-3)  # half precision
 
